@@ -1,0 +1,55 @@
+"""The command line. Torch is imported inside the commands only, so that help is instant."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from stesa_cli import __version__
+from stesa_cli.commands.evaluate import evaluate
+from stesa_cli.commands.segment import segment
+from stesa_cli.commands.train import train
+from stesa_cli.errors import StesaError
+
+app = typer.Typer(
+    name="stesa",
+    help="Semi-supervised video object segmentation: a video and the mask of its first frame in, every mask out.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"stesa {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Show where in the code an error comes from.")] = False,
+) -> None:
+    _settings["verbose"] = verbose
+
+
+_settings = {"verbose": False}
+for command in (segment, train, evaluate):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line: an error the user can mend is one line and exit code 1, a bug keeps its traceback."""
+    try:
+        app()
+    except StesaError as error:
+        if _settings["verbose"]:
+            raise
+        typer.secho(f"error: {error}", fg="red", err=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        sys.exit(130)

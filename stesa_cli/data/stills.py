@@ -1,0 +1,24 @@
+"""Photographs with index masks: ``<set>/JPEGImages/*.jpg`` and ``<set>/Annotations/*.png``, as sequences of one frame."""
+
+from pathlib import Path
+
+from stesa_cli.data.clip import VideoSequence
+from stesa_cli.errors import InputError
+
+
+def sequences(data_root: Path) -> list[VideoSequence]:
+    """Every annotated photograph below ``data_root`` or its folder ``stills``. Raises InputError when there is none."""
+    root = data_root / "stills" if (data_root / "stills").is_dir() else data_root
+    found = []
+    for images in (root / "JPEGImages", *sorted(root.glob("*/JPEGImages"))):
+        for image in sorted(images.glob("*.jpg")):
+            mask = images.parent / "Annotations" / f"{image.stem}.png"
+            if mask.is_file():
+                found.append(VideoSequence(f"{images.parent.name}/{image.stem}", (image,), (mask,)))
+    if not found:
+        raise InputError(
+            "no stills here (<set>/JPEGImages/*.jpg with <set>/Annotations/*.png)",
+            data_root,
+            "give the folder that holds them with --data-root or STESA_DATA",
+        )
+    return found

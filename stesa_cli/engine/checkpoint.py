@@ -1,0 +1,79 @@
+"""Checkpoints: a safetensors file that carries its model config, the format and how it was made in its header."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from stesa_cli import __version__
+from stesa_cli.errors import ConfigError
+from stesa_cli.files import atomic
+from stesa_cli.model.network import ModelConfig, Network
+
+FORMAT = "stesa-1"
+SHIPPED = Path(__file__).parent.parent / "weights"
+
+
+def save(path: Path, tensors: dict[str, Tensor], model: ModelConfig, info: dict[str, Any]) -> None:
+    """Write tensors with the model config and ``info`` (JSON values) atomically."""
+    header = {
+        "format": FORMAT,
+        "version": __version__,
+        "model": model.model_dump_json(),
+        "info": json.dumps(info),
+    }
+    with atomic(path) as temporary:
+        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary, header)
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], ModelConfig, dict[str, Any]]:
+    """Tensors, model config and info of a checkpoint. Raises ConfigError when the file is not one."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except FileNotFoundError as error:
+        raise ConfigError("no such weights", path, "give a .safetensors file or the name of shipped weights") from error
+    except (SafetensorError, OSError) as error:
+        raise ConfigError(f"cannot be read as safetensors ({error})", path, "copy the file again") from error
+    if header.get("format") != FORMAT:
+        raise ConfigError(
+            f"has format {header.get('format')!r}, not {FORMAT!r}", path, "use weights that stesa train wrote"
+        )
+    model = ModelConfig.parse(json.loads(header["model"]), path)
+    return tensors, model, json.loads(header["info"])
+
+
+def load_strictly(network: torch.nn.Module, tensors: dict[str, Tensor], where: Path) -> None:
+    """Load weights of any float type. Raises ConfigError that names missing, unexpected and misshapen tensors."""
+    own = network.state_dict()
+    shapes = [n for n in own.keys() & tensors.keys() if own[n].shape != tensors[n].shape]
+    problems = {"missing": own.keys() - tensors.keys(), "unexpected": tensors.keys() - own.keys(), "misshapen": shapes}
+    lines = [f"{len(names)} {kind} tensors, such as {min(names)}" for kind, names in problems.items() if names]
+    if lines:
+        raise ConfigError("; ".join(lines), where, "the file does not belong to its model config: train or copy again")
+    network.load_state_dict(tensors)
+
+
+def find_weights(name: str | Path) -> Path:
+    """A path as it is, or the name of shipped weights such as ``stesa``."""
+    shipped = SHIPPED / f"{name}.safetensors"
+    return shipped if not Path(name).is_file() and shipped.is_file() else Path(name)
+
+
+def load_network(weights: str | Path) -> tuple[Network, dict[str, Any]]:
+    """The network of a checkpoint in evaluation mode, float32, and the checkpoint's info."""
+    path = find_weights(weights)
+    tensors, model, info = read(path)
+    network = Network(model)
+    load_strictly(network, {name.removeprefix("ema."): t for name, t in _weights(tensors).items()}, path)
+    return network.float().eval(), info
+
+
+def _weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The averaged weights of a training checkpoint, all of a plain one."""
+    return {n: t for n, t in tensors.items() if n.startswith("ema.")} or tensors

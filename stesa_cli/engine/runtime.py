@@ -1,0 +1,37 @@
+"""Where and how the network runs: device, precision, memory format."""
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
+
+import torch
+
+from stesa_cli.errors import ConfigError
+
+Precision = Literal["auto", "bf16", "fp32"]
+
+
+def find_device(name: str = "auto") -> torch.device:
+    """``auto`` (CUDA, then Apple's MPS, then CPU) or a torch device name. Raises ConfigError when it is not there."""
+    if name == "auto":
+        found = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        return torch.device(found)
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError("is not to be had on this machine", f"device {name!r}", "use auto, cpu or cuda") from error
+    return device
+
+
+def uses_bf16(device: torch.device, precision: Precision) -> bool:
+    """``auto`` is bf16 where the hardware multiplies it natively: elsewhere it is emulated, slower than fp32."""
+    if precision != "auto":
+        return precision == "bf16"
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """The context in which the network runs."""
+    return torch.autocast(device.type, torch.bfloat16) if uses_bf16(device, precision) else nullcontext()

@@ -1,0 +1,106 @@
+"""Self-attention in space (the paper's non-local block) and in space and time (a memory of past frames)."""
+
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Pairwise = Literal["gaussian", "embedded", "dot"]
+
+
+class NonLocalBlock(nn.Module):
+    """2-D non-local block (Wang et al. 2018): ``x + W g(x) f(x, x)``, (B, C, H, W) -> the same shape.
+
+    The pairwise function f is ``gaussian`` (softmax of x·x), ``embedded`` (softmax of θx·φx) or ``dot`` (θx·φx / N).
+    The last batch norm starts at zero, so a new block starts as the identity."""
+
+    def __init__(self, channels: int, pairwise: Pairwise = "gaussian") -> None:
+        super().__init__()
+        if pairwise not in get_args(Pairwise):
+            raise ValueError(pairwise)
+        self.pairwise = pairwise
+        inner = max(channels // 2, 1)
+        embedded = pairwise != "gaussian"
+        self.theta = nn.Conv2d(channels, inner, 1) if embedded else nn.Identity()
+        self.phi = nn.Conv2d(channels, inner, 1) if embedded else nn.Identity()
+        self.g = nn.Conv2d(channels, inner, 1)
+        self.out = nn.Sequential(nn.Conv2d(inner, channels, 1), nn.BatchNorm2d(channels))
+        nn.init.zeros_(self.out[1].weight)
+
+    def forward(self, x: Tensor) -> Tensor:
+        theta, phi, g = (part(x).flatten(2).transpose(1, 2) for part in (self.theta, self.phi, self.g))
+        if self.pairwise == "dot":  # without the softmax the products may be taken in the cheap order
+            answer = theta @ (phi.transpose(1, 2) @ g) / g.shape[1]
+        else:
+            answer = F.scaled_dot_product_attention(theta, phi, g, scale=1.0)
+        return x + self.out(answer.transpose(1, 2).unflatten(2, x.shape[2:]))
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One remembered frame with N = h·w positions at stride 16: ``key`` (B, K, N), ``value`` (B, O, V, N)."""
+
+    index: int
+    key: Tensor
+    value: Tensor
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Remembered frames: the first and the newest always, every ``every``-th in between; beyond ``size`` (the newest
+    not counted) the oldest but the first is dropped."""
+
+    every: int
+    size: int
+    entries: tuple[Entry, ...] = ()
+
+    def write(self, entry: Entry) -> "Memory":
+        kept = [old for old in self.entries if old.index % self.every == 0]
+        if len(kept) > self.size:
+            del kept[1]
+        return replace(self, entries=(*kept, entry))
+
+
+class SpaceTimeNonLocalBlock(nn.Module):
+    """The current frame attends over all positions of the remembered frames (STM, Oh et al. 2019).
+
+    Keys are cosine features of the stride-16 map, shared by all objects, with a learned temperature. What is read per
+    object is a learned value next to the raw fine shape of its mask (``pixel_unshuffle`` of the stride-4 mask)."""
+
+    FINE = 16  # pixels of the stride-4 mask in one stride-16 position
+
+    def __init__(self, features: int, keys: int, values: int) -> None:
+        super().__init__()
+        self.to_key = nn.Conv2d(features, keys, 3, padding=1)
+        self.to_value = nn.Sequential(
+            nn.Conv2d(features + 2 * self.FINE, 128, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(128, values, 3, padding=1),
+        )
+        self.temperature = nn.Parameter(torch.tensor(10.0))
+        self.channels = values + self.FINE
+
+    def key(self, features: Tensor) -> Tensor:
+        """Features (B, C, h, w) at stride 16 -> unit keys (B, K, h·w)."""
+        return F.normalize(self.to_key(features).flatten(2), dim=1)
+
+    def value(self, features: Tensor, masks: Tensor) -> Tensor:
+        """Features (B, C, h, w) and soft masks (B, O, 4h, 4w) in [0, 1] -> values (B, O, V, h·w)."""
+        objects = masks.shape[1]
+        others = (masks.sum(1, keepdim=True) - masks).clamp(0, 1)
+        fine, others = (F.pixel_unshuffle(m.flatten(0, 1).unsqueeze(1), 4) for m in (masks, others))
+        repeated = features.repeat_interleave(objects, 0)
+        learned = self.to_value(torch.cat([repeated, fine.to(features.dtype), others.to(features.dtype)], 1))
+        return torch.cat([learned, fine.to(learned.dtype)], 1).flatten(2).unflatten(0, (-1, objects))
+
+    def read(self, key: Tensor, memory: Memory) -> Tensor:
+        """The frame's keys (B, K, N) -> what each object's memory answers, (B, O, V, N)."""
+        keys = torch.cat([entry.key for entry in memory.entries], -1)
+        values = torch.cat([entry.value for entry in memory.entries], -1)
+        query = (key * self.temperature).transpose(1, 2)
+        answer = F.scaled_dot_product_attention(
+            query, keys.transpose(1, 2), values.flatten(1, 2).transpose(1, 2), scale=1.0
+        )
+        return answer.transpose(1, 2).unflatten(1, values.shape[1:3])

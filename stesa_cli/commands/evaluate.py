@@ -1,9 +1,156 @@
 """``stesa evaluate``: J, F and J&F of the model, or of any method's masks, on a benchmark."""
 
-from typing import Annotated
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stesa_cli.commands.console import console, progress, table, warn
+from stesa_cli.commands.train import DataRoot
 
-def evaluate(dataset: Annotated[str, typer.Option(help="x")] = "davis") -> None:
-    """Score."""
+if TYPE_CHECKING:
+    from stesa_cli.data.sequence import VideoSequence
+    from stesa_cli.engine.benchmark import Benchmark, Masks
+    from stesa_cli.metrics.summary import DatasetScores
+
+
+def evaluate(
+    dataset: Annotated[str, typer.Option(help="davis or youtube-vos.")] = "davis",
+    year: Annotated[int | None, typer.Option(help="2016 or 2017 of DAVIS, 2018 or 2019 of YouTube-VOS.")] = None,
+    split: Annotated[str, typer.Option(help="train, val, test-dev, test-challenge, or another that is there.")] = "val",
+    data_root: DataRoot = Path("data"),
+    sequences: Annotated[str, typer.Option(help="Only these, such as bear,camel.")] = "",
+    predictions: Annotated[
+        Path | None, typer.Option(help="Score these masks, <sequence>/<frame>.png in a folder or zip; no model runs.")
+    ] = None,
+    weights: Annotated[str, typer.Option(help="Weights by name or .safetensors file.")] = "stesa",
+    size: Annotated[
+        int, typer.Option(min=32, help="Short side at which the network sees the frames, in pixels.")
+    ] = 480,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    masks_dir: Annotated[
+        Path | None, typer.Option(help="Folder for the model's masks [default: <dataset>-<year>-<split>_stesa].")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep the sequences that are complete there.")] = False,
+    output: Annotated[Path | None, typer.Option("--output", "-o", help="JSON file for all scores.")] = None,
+    csv: Annotated[Path | None, typer.Option(help="CSV file for the scores of sequences and objects.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Folder for figures.")] = None,
+    zip_file: Annotated[
+        Path | None,
+        typer.Option("--zip", help="Zip to submit [default, where there is no truth: <dataset>-<year>-<split>.zip]."),
+    ] = None,
+    check: Annotated[Path | None, typer.Option(help="Only check a zip by the rules of the benchmark's server.")] = None,
+    compare: Annotated[
+        tuple[Path, Path] | None, typer.Option(help="Only show two files of --output side by side.")
+    ] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes that score [default: one a CPU].")] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
+) -> None:
+    """Score the model, or the masks of any method, on DAVIS or YouTube-VOS; where the truth is secret, pack them."""
+    if compare:
+        _compare(*compare)
+        return
+    from stesa_cli.engine import results, submission
+    from stesa_cli.engine.benchmark import find_masks, open_benchmark
+
+    names = [name for part in sequences.split(",") if (name := part.strip())]
+    benchmark = open_benchmark(dataset, year, split, data_root, names)
+    jobs = jobs or os.cpu_count() or 1
+    if check:
+        with _bar("Checking", benchmark) as advance:
+            submission.check(check, benchmark, jobs, advance)
+        console.print(f"{check} fits: {len(benchmark.sequences)} sequences, {benchmark.frames} masks")
+        return
+    wants_scores = bool(output or csv or plots)
+    if wants_scores and not benchmark.has_truth:
+        raise typer.BadParameter(f"{benchmark.name} has no public truth: leave out --output, --csv and --plots")
+    if predictions and (masks_dir or resume):
+        raise typer.BadParameter("--predictions are scored as they are: leave out --masks-dir and --resume")
+    if zip_file and not benchmark.complete:
+        raise typer.BadParameter("a zip to submit holds every sequence: leave out --sequences")
+    if not (zip_file or benchmark.has_truth) and benchmark.complete:
+        zip_file = Path(f"{benchmark.name}.zip")
+    source = predictions or masks_dir or Path(f"{benchmark.name}_stesa")
+    outputs = [path for path in (output, csv, zip_file) if path]
+    if plots:
+        from stesa_cli.engine import figures
+
+        figures.require_matplotlib()
+        outputs += [plots / name for name in figures.NAMES]
+    if not (predictions or resume):
+        outputs += [source / sequence.name for sequence in benchmark.sequences]
+    if not overwrite:
+        results.refuse_to_overwrite(outputs)
+
+    if not predictions:
+        _segment(benchmark, source, weights, size, device, resume)
+    if benchmark.has_truth:
+        masks = find_masks(source, benchmark.sequences)
+        scores = _score(benchmark, masks, jobs)
+        if output:
+            results.write_json(output, scores)
+        if csv:
+            results.write_csv(csv, scores)
+        if plots:
+            with console.status("Drawing"):
+                figures.draw(plots, scores, benchmark, masks)
+    if zip_file:
+        with _bar("Packing", benchmark) as advance:
+            submission.write(zip_file, benchmark, source, jobs, advance)
+        console.print(f"{zip_file} is ready to be submitted: {benchmark.frames} masks")
+
+
+@contextmanager
+def _bar(title: str, benchmark: "Benchmark") -> "Iterator[Callable[[VideoSequence], None]]":
+    with progress("frames") as bar:
+        task = bar.add_task(title, total=benchmark.frames)
+        yield lambda sequence: bar.advance(task, len(sequence.frames))
+
+
+def _segment(benchmark: "Benchmark", folder: Path, weights: str, size: int, device: str, resume: bool) -> None:
+    with console.status("Loading"):
+        from stesa_cli.engine.evaluation import predict, write_predictions
+        from stesa_cli.engine.segmentation import Segmenter
+
+        segmenter = Segmenter.load(weights, size, device)
+    with progress("frames") as bar:
+        task = bar.add_task("Segmenting", total=benchmark.frames)
+        each = partial(predict, segmenter)
+        write_predictions(each, benchmark.sequences, folder, resume, lambda frames: bar.advance(task, frames))
+    console.print(f"masks written to {folder}")
+
+
+def _score(benchmark: "Benchmark", masks: "Masks", jobs: int) -> "DatasetScores":
+    from stesa_cli.engine.scoring import score
+
+    with _bar("Scoring", benchmark) as advance:
+        scores = score(benchmark, masks, jobs, advance)
+    rows = {**{name: found.measures for name, found in scores.sequences.items()}, "[bold]global": scores.measures}
+    columns = ["J", "recall", "decay", "F", "recall", "decay", "J&F"]
+    cells = [[name, *(f"{value:.3f}" for value in asdict(of).values())] for name, of in rows.items()]
+    console.print(table(f"{benchmark.name}, {masks.path}", ["sequence", *columns], cells))
+    if scores.seen is not None:
+        groups = scores.categories(scores.seen).items()
+        console.print("  ".join(f"{name} {value:.3f}" for name, value in groups if value is not None))
+    return scores
+
+
+def _compare(first: Path, second: Path) -> None:
+    from stesa_cli.engine.results import compare, read_json
+
+    one, other = read_json(first), read_json(second)
+    if alone := one.sequences.keys() ^ other.sequences.keys():
+        warn(f"only sequences in both files are compared, not {', '.join(sorted(alone))}")
+    rows = []
+    for name, a, b in compare(one, other):
+        pairs = ((a.J_mean, b.J_mean), (a.F_mean, b.F_mean), (a.JF_mean, b.JF_mean))
+        cells = [cell for x, y in pairs for cell in (f"{x:.3f}", f"{y:.3f}", f"{y - x:+.3f}")]
+        rows.append([name, *cells[:6], cells[-1]])
+    rows[-1][0] = "[bold]global"
+    columns = ["J A", "J B", "Δ J", "F A", "F B", "Δ F", "Δ J&F"]
+    console.print(table(f"A {first}\nB {second}", ["sequence", *columns], rows))

@@ -32,15 +32,17 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, bf16, fp32.")] = "auto",
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare clips.")] = 1,
-    export: Annotated[
-        Path | None, typer.Option(help="Write the best weights here at the end, as fp16 .safetensors.")
+    weights: Annotated[
+        Path | None, typer.Option("--export", help="Write the best weights here at the end, as fp16 .safetensors.")
     ] = None,
 ) -> None:
     """Train a model; interrupt it with Ctrl-C and start it again to go on where it stopped."""
     with console.status("Loading"):
-        from stesa_cli.engine.training import RunConfig, Trainer, adapted, export_weights
+        from stesa_cli.engine.checkpoint import export
+        from stesa_cli.engine.recipe import RunConfig
+        from stesa_cli.engine.training import Trainer
 
-        settings = adapted(RunConfig.load(config), dataset, year, steps, seed)
+        settings = RunConfig.load(config).adapted(dataset, year, steps, seed)
         folder = run or Path("runs") / Path(config).stem
         trainer = Trainer(settings, data_root, folder, device, precision, workers)  # type: ignore[arg-type]
     stop = threading.Event()
@@ -61,6 +63,6 @@ def train(
         raise typer.Exit(130)
     rows = [["steps", str(trainer.step)], ["best held-out J", f"{trainer.best:.3f}" if trainer.held_out else "–"]]
     console.print(table(f"Trained into {folder}", ["", ""], rows))
-    if export:
-        export_weights(folder, export)
-        console.print(f"weights written to {export}")
+    if weights:
+        export(folder / "best.safetensors", weights)
+        console.print(f"weights written to {weights}")

@@ -1,40 +1,43 @@
 """The DAVIS layout: ``JPEGImages/480p``, ``Annotations/480p`` and ``ImageSets/<year>/<split>.txt``."""
 
+from itertools import chain
 from pathlib import Path
 
-from stesa_cli.data.clip import VideoSequence
+from stesa_cli.data.sequence import VideoSequence
 from stesa_cli.errors import InputError
 
-FOLDERS = ("", "DAVIS", "davis{year}", "DAVIS/{year}")
-
-
-def find_root(data_root: Path, year: int) -> Path:
-    """The folder itself, or the one below it, that holds the sets of this year. Raises InputError."""
-    for folder in FOLDERS:
-        root = data_root / folder.format(year=year)
-        if (root / "ImageSets" / str(year)).is_dir():
-            return root
-    raise InputError(
-        f"no DAVIS-{year} here (ImageSets/{year}, JPEGImages/480p, Annotations/480p)",
-        data_root,
-        "give the folder that holds DAVIS with --data-root or STESA_DATA",
-    )
+NAMED = "[Dd][Aa][Vv][Ii][Ss]*"
 
 
 def sequences(data_root: Path, year: int, split: str) -> list[VideoSequence]:
     """The sequences of a split, such as ``train`` or ``val``, in the order of its list.
 
-    In the year 2016 every sequence has one object. Raises InputError for an unknown split or missing folders."""
-    root = find_root(data_root, year)
-    listing = root / "ImageSets" / str(year) / f"{split}.txt"
-    if not listing.is_file():
-        known = ", ".join(sorted(path.stem for path in listing.parent.glob("*.txt")))
-        raise InputError(f"DAVIS-{year} has no split {split!r} here", listing.parent, f"choose one of: {known}")
+    ``data_root`` is the folder itself, or one that holds it under a name such as ``DAVIS``, ``davis2017`` or
+    ``DAVIS-2017-test-dev-480p/DAVIS``. In the year 2016 every sequence has one object.
+    Raises InputError for an unknown split or missing folders."""
+    listing = _listing(data_root, year, split)
     # DAVIS-2016 lists frames (/JPEGImages/480p/bear/00000.jpg …) in some copies, names in others
     names = dict.fromkeys(
         Path(line.split()[0]).parent.name or line.strip() for line in listing.read_text().splitlines() if line.strip()
     )
-    return [_sequence(root, name, merged=year == 2016) for name in names]
+    if not names:
+        raise InputError("lists no sequence", listing, "copy it again")
+    return [_sequence(listing.parents[2], name, merged=year == 2016) for name in names]
+
+
+def _listing(data_root: Path, year: int, split: str) -> Path:
+    levels = (data_root.glob(f"{NAMED}{deeper}") for deeper in ("", "/*", "/*/*"))
+    folders = [root / "ImageSets" / str(year) for root in chain([data_root], *map(sorted, levels))]
+    for folder in folders:
+        if (folder / f"{split}.txt").is_file():
+            return folder / f"{split}.txt"
+    if known := sorted({path.stem for folder in folders for path in folder.glob("*.txt")}):
+        raise InputError(f"DAVIS-{year} has no split {split!r} here", data_root, f"choose one of: {', '.join(known)}")
+    raise InputError(
+        f"no DAVIS-{year} here (ImageSets/{year}, JPEGImages/480p, Annotations/480p)",
+        data_root,
+        "give the folder that holds DAVIS with --data-root or STESA_DATA",
+    )
 
 
 def _sequence(root: Path, name: str, merged: bool) -> VideoSequence:

@@ -1,6 +1,6 @@
 """Which frames and objects make a clip, and synthetic motion for still photographs and pasted objects.
 
-A clip is a pure function of (seed, index): a run that resumes, or that is spread over processes, sees the same clips."""
+A clip is a pure function of (seed, index): a run that resumes, or is spread over processes, sees the same clips."""
 
 from typing import Annotated
 
@@ -11,7 +11,8 @@ from pydantic import Field
 from torch.utils.data import Dataset
 
 from stesa_cli.config import Config
-from stesa_cli.data.clip import Clip, VideoSequence
+from stesa_cli.data.clip import Clip
+from stesa_cli.data.sequence import VideoSequence
 from stesa_cli.data.transforms import augment, augmentation
 from stesa_cli.masks import VOID, object_ids
 
@@ -107,7 +108,7 @@ class ClipDataset(Dataset[Clip]):
         if not ids:
             return None
         chosen = ids[random.integers(len(ids))]
-        new = max(i for labels in layer for i in object_ids(labels[1]) + [0]) + 1
+        new = max(i for labels in layer for i in [*object_ids(labels[1]), 0]) + 1
         if new >= VOID:
             return None
         size = layer[0][0].shape[:2]
@@ -146,14 +147,14 @@ def moved(
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         squeeze = np.exp(-scale) * np.array([[np.exp(stretch), shear], [0, np.exp(-stretch)]])
         bend = bends[0] + (bends[1] - bends[0]) * t / length
-        where = (grid - np.float32([x, y])) @ (turn @ squeeze).astype(np.float32)
+        where = (grid - np.array([x, y], np.float32)) @ (turn @ squeeze).astype(np.float32)
         where += cv2.resize(bend.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
-        maps = (where + 0.5) * np.float32([image.shape[1] - 1, image.shape[0] - 1])
+        maps = (where + 0.5) * np.array([image.shape[1] - 1, image.shape[0] - 1], np.float32)
         mode = cv2.BORDER_REFLECT_101 if border else cv2.BORDER_CONSTANT
         result.append(
             (
-                cv2.remap(image, maps, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101),
-                cv2.remap(labels, maps, None, cv2.INTER_NEAREST, borderMode=mode),
+                cv2.remap(image, maps[..., 0], maps[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101),
+                cv2.remap(labels, maps[..., 0], maps[..., 1], cv2.INTER_NEAREST, borderMode=mode),
             )
         )
     return result

@@ -1,8 +1,8 @@
-"""Photographs with index masks: ``<set>/JPEGImages/*.jpg`` and ``<set>/Annotations/*.png``, as sequences of one frame."""
+"""Photographs with index masks (``<set>/JPEGImages/*.jpg``, ``<set>/Annotations/*.png``), as sequences of a frame."""
 
 from pathlib import Path
 
-from stesa_cli.data.clip import VideoSequence
+from stesa_cli.data.sequence import VideoSequence
 from stesa_cli.errors import InputError
 
 

@@ -3,15 +3,18 @@
 import json
 from pathlib import Path
 
-from stesa_cli.data.clip import VideoSequence
+from stesa_cli.data.sequence import VideoSequence
 from stesa_cli.errors import InputError
 
 
 def find_root(data_root: Path, split: str) -> Path:
-    """The folder of a split (``train``, ``valid``). Raises InputError."""
-    for root in (data_root, data_root / "YouTubeVOS"):
+    """The folder of a split (``train``, ``valid``, ``test``). Raises InputError."""
+    roots = (data_root, data_root / "YouTubeVOS")
+    for root in roots:
         if (root / split / "meta.json").is_file():
             return root / split
+    if known := sorted({path.parent.name for root in roots for path in root.glob("*/meta.json")}):
+        raise InputError(f"YouTube-VOS has no split {split!r} here", data_root, f"choose one of: {', '.join(known)}")
     raise InputError(
         f"no YouTube-VOS here ({split}/meta.json, {split}/JPEGImages, {split}/Annotations)",
         data_root,
@@ -20,17 +23,24 @@ def find_root(data_root: Path, split: str) -> Path:
 
 
 def sequences(data_root: Path, split: str = "train") -> list[VideoSequence]:
-    """The sequences that ``meta.json`` lists; annotated every fifth frame, objects may appear late. Raises InputError."""
+    """The sequences that ``meta.json`` lists; annotated every fifth frame, objects may appear late. The split ``valid``
+    has the first mask of each object only. Raises InputError."""
     root = find_root(data_root, split)
     return [_sequence(root, name) for name in sorted(_videos(root))]
 
 
-def categories(data_root: Path, split: str) -> dict[str, dict[int, str]]:
-    """The category of every object id, by sequence."""
-    return {
-        name: {int(i): about["category"] for i, about in video["objects"].items()}
-        for name, video in _videos(find_root(data_root, split)).items()
-    }
+def seen_objects(data_root: Path, split: str) -> dict[str, set[int]] | None:
+    """The ids, by sequence, of the objects of a split whose category ``train`` holds; None where the meta.json of
+    either does not tell categories."""
+    try:
+        objects = {s: {n: v["objects"] for n, v in _videos(find_root(data_root, s)).items()} for s in ("train", split)}
+        known = {about["category"] for video in objects["train"].values() for about in video.values()}
+        return {
+            name: {int(i) for i, about in video.items() if about["category"] in known}
+            for name, video in objects[split].items()
+        }
+    except (InputError, KeyError):
+        return None
 
 
 def _videos(root: Path) -> dict[str, dict]:
@@ -46,4 +56,4 @@ def _sequence(root: Path, name: str) -> VideoSequence:
     if not frames:
         raise InputError("holds no JPEG frames", root / "JPEGImages" / name, "copy the sequence again")
     masks = [root / "Annotations" / name / f"{frame.stem}.png" for frame in frames]
-    return VideoSequence(name, frames, tuple(mask if mask.is_file() else None for mask in masks))
+    return VideoSequence(name, frames, tuple(mask if mask.is_file() else None for mask in masks), late=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stesa_cli import __version__
 from stesa_cli.errors import ConfigError
-from stesa_cli.files import atomic
+from stesa_cli.files import atomic, write_text
 from stesa_cli.model.network import ModelConfig, Network
 
 FORMAT = "stesa-1"
@@ -70,10 +70,18 @@ def load_network(weights: str | Path) -> tuple[Network, dict[str, Any]]:
     path = find_weights(weights)
     tensors, model, info = read(path)
     network = Network(model)
-    load_strictly(network, {name.removeprefix("ema."): t for name, t in _weights(tensors).items()}, path)
+    load_strictly(network, _weights(tensors), path)
     return network.float().eval(), info
 
 
 def _weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The averaged weights of a training checkpoint, all of a plain one."""
-    return {n: t for n, t in tensors.items() if n.startswith("ema.")} or tensors
+    return {n.removeprefix("ema."): t for n, t in tensors.items() if n.startswith("ema.")} or tensors
+
+
+def export(source: Path, target: Path) -> None:
+    """Write the weights of a checkpoint as fp16, with the recipe in its info as ``<target>.json`` beside it."""
+    tensors, model, info = read(source)
+    half = {n: t.half() if t.is_floating_point() else t for n, t in _weights(tensors).items()}
+    save(target, half, model, info)
+    write_text(target.with_suffix(".json"), json.dumps({"version": __version__, **info}, indent=1) + "\n")

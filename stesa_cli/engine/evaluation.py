@@ -1,26 +1,38 @@
-"""From a data set to predictions and scores."""
+"""The model on a benchmark: predictions of its sequences, as masks on disk or as one number while training."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
+from pathlib import Path
 
 import numpy as np
+import torch
 
-from stesa_cli.data.clip import VideoSequence
+from stesa_cli.data.sequence import VideoSequence
+from stesa_cli.engine.benchmark import mask_name, missing
 from stesa_cli.engine.segmentation import Segmenter
-from stesa_cli.masks import label_map
+from stesa_cli.masks import label_map, object_ids, soft_aggregation, write_mask
 from stesa_cli.metrics.region import region_similarity
 from stesa_cli.model.network import Network
 
 
 def predict(segmenter: Segmenter, sequence: VideoSequence, frames: int | None = None) -> Iterator[np.ndarray]:
-    """The label maps (H, W) uint8 that the segmenter gives for each frame, from the first frame's true mask on."""
+    """The label maps (H, W) uint8 that the segmenter gives for each frame, from the masks that a method is given.
+
+    Objects that enter late run in a segmenter of their own; all compete by soft aggregation."""
+    running: list[Segmenter] = []
+    ids: list[int] = []
     for index in range(len(sequence.frames))[:frames]:
         image = sequence.image(index)
-        if index == 0:
-            first = sequence.labels(0)
-            segmenter.start(image, first)
-            yield first
-        else:
-            yield label_map(segmenter.step(image), segmenter.ids)
+        groups = [each.step(image) for each in running]
+        given = sequence.given(index, ids)
+        if given is not None:
+            running.append(copy(segmenter))
+            groups.append(running[-1].start(image, given))
+            ids += running[-1].ids
+        if len(groups) > 1:
+            objects = torch.cat([group[1:] for group in groups])
+            groups = [soft_aggregation(objects.logit(eps=1e-6))]
+        yield label_map(groups[0], ids) if groups else np.zeros(image.shape[:2], np.uint8)
 
 
 def mean_region_similarity(network: Network, sequences: list[VideoSequence], size: int, frames: int = 40) -> float:
@@ -29,11 +41,31 @@ def mean_region_similarity(network: Network, sequences: list[VideoSequence], siz
     segmenter = Segmenter(network, size, device=str(next(network.parameters()).device))
     means: list[float] = []
     for sequence in sequences:
+        ids = object_ids(sequence.labels(0))
         scores = [
-            region_similarity(sequence.labels(index), predicted, segmenter.ids)
+            region_similarity(sequence.labels(index), predicted, ids)
             for index, predicted in enumerate(predict(segmenter, sequence, frames))
             if index and sequence.annotations[index] is not None
         ]
         means.extend(np.mean(scores, axis=0))
     network.train(training)
     return float(np.mean(means))
+
+
+def write_predictions(
+    predict: Callable[[VideoSequence], Iterator[np.ndarray]],
+    sequences: Sequence[VideoSequence],
+    folder: Path,
+    resume: bool = False,
+    on_frame: Callable[[int], None] = lambda frames: None,
+) -> None:
+    """Write the masks of every frame as ``folder/<sequence>/<frame>.png``; ``on_frame`` hears how many more are done.
+
+    With ``resume``, sequences whose masks are all there are left as they are. Raises OutputError."""
+    for sequence in sequences:
+        if resume and not missing(folder, [sequence], all_frames=True):
+            on_frame(len(sequence.frames))
+            continue
+        for frame, labels in zip(sequence.frames, predict(sequence), strict=True):
+            write_mask(folder / mask_name(sequence, frame), labels)
+            on_frame(1)

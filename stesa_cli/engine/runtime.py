@@ -4,6 +4,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
+from torch.nn import Module
 
 from stesa_cli.errors import ConfigError
 
@@ -21,6 +22,12 @@ def find_device(name: str = "auto") -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise ConfigError("is not to be had on this machine", f"device {name!r}", "use auto, cpu or cuda") from error
     return device
+
+
+def place(network: Module, device: torch.device) -> None:
+    """Move a network to a device, channels last, which convolutions prefer."""
+    network.to(device)
+    network.to(memory_format=torch.channels_last)
 
 
 def uses_bf16(device: torch.device, precision: Precision) -> bool:

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stesa_cli.engine.checkpoint import load_network
-from stesa_cli.engine.runtime import Precision, autocast, find_device
+from stesa_cli.engine.runtime import Precision, autocast, find_device, place
 from stesa_cli.errors import InputError
 from stesa_cli.masks import object_ids, one_hot
 from stesa_cli.model.network import MULTIPLE, Network, Prediction, State
@@ -25,7 +25,8 @@ class Segmenter:
         self, network: Network, size: int = DEFAULT_SIZE, device: str = "auto", precision: Precision = "auto"
     ) -> None:
         self.device = find_device(device)
-        self.network = network.eval().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.eval()
+        place(network, self.device)
         self.size, self.precision = size, precision
         self.ids: list[int] = []
         self._state: State | None = None
@@ -72,7 +73,7 @@ class Segmenter:
     def _network_size(self, image: np.ndarray) -> tuple[int, int]:
         height, width = image.shape[:2]
         scale = min(1.0, self.size / min(height, width))
-        return tuple(max(MULTIPLE, round(side * scale / MULTIPLE) * MULTIPLE) for side in (height, width))  # type: ignore[return-value]
+        return _rounded(height * scale), _rounded(width * scale)
 
     def _images(self, image: np.ndarray) -> Tensor:
         pixels = torch.from_numpy(image).to(self.device).permute(2, 0, 1)[None].float() / 255
@@ -80,6 +81,10 @@ class Segmenter:
         if size != image.shape[:2]:
             pixels = F.interpolate(pixels, size=size, mode="bilinear", antialias=True)
         return pixels.contiguous(memory_format=torch.channels_last)
+
+
+def _rounded(side: float) -> int:
+    return max(MULTIPLE, round(side / MULTIPLE) * MULTIPLE)
 
 
 def _at_source_size(prediction: Prediction, size: tuple[int, ...]) -> Tensor:

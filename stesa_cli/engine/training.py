@@ -1,115 +1,31 @@
 """The one training loop: stages, validation, checkpoints, resuming; one process or many (accelerate).
 
-Every clip is a function of the seed and its number, so a run that was interrupted and resumed equals one that was not."""
+Every clip is a function of the seed and its number: a run that was interrupted and resumed equals one that was not."""
 
 import json
-import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field, model_validator
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader
 
-from stesa_cli.config import Config
-from stesa_cli.data import davis, stills, youtube_vos
-from stesa_cli.data.clip import ClipBatch, VideoSequence, collate
-from stesa_cli.data.sampling import ClipConfig, ClipDataset
+from stesa_cli.data.clip import ClipBatch, collate
+from stesa_cli.data.sampling import ClipDataset
 from stesa_cli.engine import checkpoint
 from stesa_cli.engine.evaluation import mean_region_similarity
-from stesa_cli.engine.runtime import Precision, find_device, uses_bf16
+from stesa_cli.engine.recipe import RunConfig, StageConfig, TrainConfig, open_data
+from stesa_cli.engine.runtime import Precision, find_device, place, uses_bf16
 from stesa_cli.errors import ConfigError, StesaError
 from stesa_cli.files import write_text
 from stesa_cli.masks import one_hot
 from stesa_cli.model.losses import bootstrapped_cross_entropy, soft_iou_loss
-from stesa_cli.model.network import ModelConfig, Network, Prediction
-
-SOURCES: dict[str, Callable[[Path], list[VideoSequence]]] = {
-    "davis2016": lambda root: davis.sequences(root, 2016, "train"),
-    "davis2017": lambda root: davis.sequences(root, 2017, "train"),
-    "youtube-vos": youtube_vos.sequences,
-    "stills": stills.sequences,
-}
-
-
-class StageConfig(Config):
-    """One stretch of training with its own data mixture, clips and learning rates."""
-
-    steps: int = Field(ge=1)
-    sources: dict[str, float]
-    clip: ClipConfig = ClipConfig()
-    batch: int = Field(2, ge=1)
-    """Clips a step, over all processes."""
-    decoder_rate: float = 4e-4
-    encoder_rate: float = 2e-5
-    warmup: int = 100
-    floor: float = 0.02
-    """The cosine schedule ends at this share of the rates."""
-    bootstrap: float = Field(1.0, gt=0, le=1)
-    """Share of the pixels, the hardest, that count in the cross-entropy."""
-    bootstrap_after: int = 0
-
-    @model_validator(mode="after")
-    def _known(self) -> Self:
-        if unknown := self.sources.keys() - SOURCES.keys():
-            raise ValueError(f"unknown sources {', '.join(sorted(unknown))}: choose among {', '.join(SOURCES)}")
-        return self
-
-    def rate(self, step: int) -> float:
-        """Share of the learning rates at a step of this stage: linear warm-up, then cosine to the floor."""
-        if step < self.warmup:
-            return (step + 1) / self.warmup
-        done = (step - self.warmup) / max(1, self.steps - self.warmup)
-        return self.floor + (1 - self.floor) * 0.5 * (1 + math.cos(math.pi * done))
-
-
-class TrainConfig(Config):
-    """What holds for all stages."""
-
-    seed: int = 0
-    imagenet: bool = True
-    frozen: tuple[str, ...] = ()
-    """Prefixes of parameter names that are not trained."""
-    optimizer: Literal["adamw", "adam"] = "adamw"
-    weight_decay: float = 1e-4
-    clip_norm: float = 5.0
-    ema: float = Field(0.998, ge=0, lt=1)
-    cross_entropy: float = 1.0
-    soft_iou: float = 1.0
-    auxiliary: float = 1.0
-    held_out: tuple[str, ...] = ()
-    """Train sequences of DAVIS-2016 that are validated on and not trained on."""
-    validate_every: int = 500
-    validation_size: int = 256
-    checkpoint_every: int = 100
-
-
-class RunConfig(Config):
-    """A whole training config file."""
-
-    model: ModelConfig
-    train: TrainConfig = TrainConfig()
-    stages: tuple[StageConfig, ...] = Field(min_length=1)
-
-    @property
-    def steps(self) -> int:
-        return sum(stage.steps for stage in self.stages)
-
-    def at(self, step: int) -> tuple[StageConfig, int, int]:
-        """The stage of a step, the step within it, and the number of clips that earlier stages took."""
-        clips = 0
-        for stage in self.stages:
-            if step < stage.steps:
-                return stage, step, clips
-            step -= stage.steps
-            clips += stage.steps * stage.batch
-        raise IndexError(step)
+from stesa_cli.model.network import Network, Prediction
 
 
 @dataclass(frozen=True)
@@ -168,22 +84,20 @@ class Trainer:
         except ModuleNotFoundError as error:
             raise ConfigError("training needs accelerate", fix="pip install 'stesa-cli[train]'") from error
         self.config, self.run_folder, self.workers = config, run, workers
-        self.sources, self.held_out = _open_data(config, data_root)
+        self.sources, self.held_out = open_data(config, data_root)
         found = find_device(device)
         self.accelerator = Accelerator(
             cpu=found.type == "cpu", mixed_precision="bf16" if uses_bf16(found, precision) else "no"
         )
         torch.manual_seed(config.train.seed)
         self.network = Network(config.model, imagenet=config.train.imagenet and not self.last.is_file())
-        self.network = self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(not name.startswith(config.train.frozen or ("\0",)))
-        self.network.to(self.accelerator.device)
+        place(self.network, self.accelerator.device)
         self.ema = AveragedModel(self.network, multi_avg_fn=_average(config.train.ema), use_buffers=True)
-        encoder, decoder = [], []
-        for name, parameter in self.network.named_parameters():
-            if parameter.requires_grad:
-                (encoder if name.startswith("encoder.") else decoder).append(parameter)
+        trained = [(name, p) for name, p in self.network.named_parameters() if p.requires_grad]
+        encoder = [p for name, p in trained if name.startswith("encoder.")]
+        decoder = [p for name, p in trained if not name.startswith("encoder.")]
         optimizer = torch.optim.AdamW if config.train.optimizer == "adamw" else torch.optim.Adam
         self.optimizer = optimizer([{"params": encoder}, {"params": decoder}], weight_decay=config.train.weight_decay)
         self.step, self.best = 0, -1.0
@@ -273,7 +187,7 @@ class Trainer:
 
     def _validate(self) -> float:
         """Mean J of the averaged weights on the held-out sequences; the best are kept."""
-        mean = mean_region_similarity(self.ema.module, self.held_out, self.config.train.validation_size)
+        mean = mean_region_similarity(cast(Network, self.ema.module), self.held_out, self.config.train.validation_size)
         if mean > self.best and self.accelerator.is_main_process:
             info = self._info() | {"held_out_J": mean}
             checkpoint.save(self.run_folder / "best.safetensors", self.ema.module.state_dict(), self.config.model, info)
@@ -339,27 +253,3 @@ def _average(decay: float) -> Callable[..., None]:
 
 def _single_threaded(_: int) -> None:
     torch.set_num_threads(1)
-
-
-def _open_data(config: RunConfig, data_root: Path) -> tuple[dict[str, list[VideoSequence]], list[VideoSequence]]:
-    """All sources of all stages, without the held-out sequences, and these. Raises every problem in one line."""
-    problems: list[str] = []
-    sources: dict[str, list[VideoSequence]] = {}
-    held_out: list[VideoSequence] = []
-    for name in dict.fromkeys(name for stage in config.stages for name in stage.sources):
-        try:
-            sources[name] = SOURCES[name](data_root)
-        except StesaError as error:
-            problems.append(str(error))
-    try:
-        if config.train.held_out:
-            every = {s.name: s for s in SOURCES["davis2016"](data_root)}
-            if unknown := set(config.train.held_out) - every.keys():
-                problems.append(f"held-out sequences {', '.join(sorted(unknown))} are not in DAVIS-2016 train")
-            held_out = [every[name] for name in config.train.held_out if name in every]
-    except StesaError as error:
-        problems.append(str(error))
-    if problems:
-        raise ConfigError("; ".join(dict.fromkeys(problems)))
-    kept = {name: [s for s in found if s.name not in config.train.held_out] for name, found in sources.items()}
-    return kept, held_out

@@ -65,7 +65,9 @@ class Decoder(nn.Module):
                 spatial[k], cell[k] = recurrence(torch.cat(parts, 1), spatial[k], before, cell[k])
                 hidden[k].append(spatial[k])
         logits = _predict(self.out, [upsample(h, masks.shape[2:]) for h in hidden[-1]])
-        auxiliary = None if self.auxiliary_out is None else _predict(self.auxiliary_out, hidden[self.auxiliary])
+        auxiliary = None
+        if self.auxiliary is not None and self.auxiliary_out is not None:
+            auxiliary = _predict(self.auxiliary_out, hidden[self.auxiliary])
         return logits, auxiliary, hidden
 
 

@@ -9,8 +9,8 @@ from stesa_cli.masks import VOID
 def soft_iou_loss(probabilities: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
     """``1 − soft IoU``, the mean over the valid objects of each clip, then over the clips (paper, eq 10; RVOS).
 
-    ``probabilities`` and ``truth`` (B, O, H, W) in [0, 1], ``valid`` (B, O) bool. One pixel is added to intersection and
-    union: in the plain ratio an absent object has zero gradient and never learns to switch off."""
+    ``probabilities`` and ``truth`` (B, O, H, W) in [0, 1], ``valid`` (B, O) bool. One pixel is added to intersection
+    and union: in the plain ratio an absent object has zero gradient and never learns to switch off."""
     overlap = (probabilities * truth).sum((2, 3))
     union = (probabilities + truth).sum((2, 3)) - overlap
     loss = 1 - (overlap + 1) / (union + 1)

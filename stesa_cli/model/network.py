@@ -136,9 +136,9 @@ class Network(nn.Module):
         return Features(skips, middle, self.memory.key(middle) if self.memory else None)
 
     def forward(self, frames: Tensor, masks: Tensor, valid: Tensor, truth_fed: Tensor) -> list[Prediction]:
-        """Whole clips for training: ``frames`` (B, T, 3, H, W) float in [0, 1], true ``masks`` (B, T, O, H, W), ``valid``
-        (B, O) bool, ``truth_fed`` (B, T) bool: where the true mask is handed on. Returns T predictions; the first frame
-        has its mask given."""
+        """Whole clips for training: ``frames`` (B, T, 3, H, W) float in [0, 1], true ``masks`` (B, T, O, H, W),
+        ``valid`` (B, O) bool, ``truth_fed`` (B, T) bool: where the true mask is handed on. Returns T predictions; the
+        first frame has its mask given."""
         every = self.encode(frames.transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last))
         first, *others = every.split(len(frames))
         prediction, state = self.start(first, masks[:, 0], valid)
@@ -170,7 +170,8 @@ class Network(nn.Module):
     def _decode(self, features: Features, state: State) -> tuple[Prediction, Hidden]:
         answers = None
         if self.memory is not None and state.memory is not None and features.key is not None:
-            answers = self.memory.read(features.key, state.memory).unflatten(-1, features.middle.shape[2:])
+            answers = self.memory.read(features.key, state.memory).transpose(2, 3)
+            answers = answers.unflatten(-1, features.middle.shape[2:])
         objects, auxiliary, hidden = self.decoder(features.skips, state.masks, answers, state.hidden)
         objects = objects.float().masked_fill(~state.valid[..., None, None], -30)
         return Prediction(soft_aggregation(objects), objects, auxiliary), hidden

@@ -1,7 +1,8 @@
 """Convolutional recurrent cells with a spatial and a temporal state.
 
-Both cells see an input ``x`` (B, C, H, W), the hidden state ``spatial`` of the previous object in this frame (hS) and the
-hidden state ``temporal`` of this object in the previous frame (hT), each (B, hidden, H, W), zeros where there is none.
+Both cells see an input ``x`` (B, C, H, W), the hidden state ``spatial`` of the previous object in this frame (hS) and
+the hidden state ``temporal`` of this object in the previous frame (hT), each (B, hidden, H, W), zeros where there is
+none.
 """
 
 from typing import Literal

@@ -33,8 +33,8 @@ def _paint(labels: np.ndarray, palette: np.ndarray) -> np.ndarray:
 
 
 def _write(image: np.ndarray, text: str, centre: tuple[int, int], scale: float) -> None:
-    thickness = max(1, round(2 * scale))
-    (width, height), _ = cv2.getTextSize(text, cv2.FONT_HERSHEY_SIMPLEX, scale, thickness)
-    corner = (int(centre[0]) - width // 2, int(centre[1]) + height // 2)
-    for colour, pen in (((0, 0, 0), 3 * thickness), ((255, 255, 255), thickness)):
-        cv2.putText(image, text, corner, cv2.FONT_HERSHEY_SIMPLEX, scale, colour, pen, cv2.LINE_AA)
+    font, pen = cv2.FONT_HERSHEY_SIMPLEX, max(1, round(2 * scale))
+    (width, height), _ = cv2.getTextSize(text, font, scale, pen)
+    x, y = int(centre[0]) - width // 2, int(centre[1]) + height // 2
+    cv2.rectangle(image, (x - 2 * pen, y - height - 2 * pen), (x + width + 2 * pen, y + 2 * pen), (0, 0, 0), cv2.FILLED)
+    cv2.putText(image, text, (x, y), font, scale, (255, 255, 255), pen, cv2.LINE_AA)

@@ -9,7 +9,7 @@ EVERY = sorted(str(path.relative_to(SHIPPED).with_suffix("")) for path in SHIPPE
 
 class Sample(Config):
     one: int
-    two: dict[str, int] = {}
+    two: dict[str, int] | None = None
 
 
 @pytest.mark.parametrize("name", EVERY)

@@ -4,6 +4,7 @@ import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from io import BytesIO
 from pathlib import Path
 from zipfile import BadZipFile
 from zipfile import Path as ZipPath
@@ -126,15 +127,19 @@ def mask_name(sequence: VideoSequence, frame: Path) -> str:
 
 def read_predicted(file: Path | ZipPath, size: tuple[int, ...]) -> np.ndarray:
     """A mask of a folder or zip as a label map of ``size`` (H, W) uint8. Raises InputError that names the file."""
-    try:
-        with file.open("rb") as stream:
-            labels = read_mask(Path(str(file)), stream)
-    except (OSError, BadZipFile, zlib.error, RuntimeError) as error:  # RuntimeError: an encrypted zip
-        raise InputError(f"cannot be read ({error})", str(file), "copy it again") from error
+    labels = read_mask(Path(str(file)), BytesIO(read_bytes(file)))
     if labels.shape != size:
         sizes = [f"{width}×{height}" for height, width in (labels.shape, size)]
         raise InputError(f"is {sizes[0]}, but the truth is {sizes[1]}", str(file), "save masks at source size")
     return labels
+
+
+def read_bytes(file: Path | ZipPath) -> bytes:
+    """A file of a folder or zip. Raises InputError that names it."""
+    try:
+        return file.read_bytes()
+    except (OSError, BadZipFile, zlib.error, RuntimeError) as error:  # RuntimeError: an encrypted zip
+        raise InputError(f"cannot be read ({error})", str(file), "copy it again") from error
 
 
 def few(lines: Collection[str], most: int = 5) -> str:

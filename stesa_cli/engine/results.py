@@ -62,4 +62,4 @@ def compare(one: DatasetScores, other: DatasetScores) -> Iterator[tuple[str, Mea
 def refuse_to_overwrite(paths: Iterable[Path]) -> None:
     """Raise OutputError that names those that exist."""
     if there := [str(path) for path in paths if path.exists()]:
-        raise OutputError(f"{few(there)} exists already", fix="choose other names, or add --overwrite")
+        raise OutputError(f"already there: {few(there)}", fix="choose other names, or add --overwrite")

@@ -3,18 +3,18 @@
 DAVIS: sequence folders at the root of the zip; YouTube-VOS: in one folder ``Annotations``. Every sequence and every
 frame is there, as an index PNG of the frame's size, without ids that the sequence does not have (void neither)."""
 
-import zlib
 from collections.abc import Callable
 from functools import partial
+from io import BytesIO
 from pathlib import Path
-from zipfile import BadZipFile, ZipFile
 from zipfile import Path as ZipPath
+from zipfile import ZipFile
 
 import numpy as np
 from PIL import Image
 
 from stesa_cli.data.sequence import VideoSequence
-from stesa_cli.engine.benchmark import Benchmark, Masks, few, find_masks, locate, mask_name, missing
+from stesa_cli.engine.benchmark import Benchmark, Masks, few, find_masks, locate, mask_name, missing, read_bytes
 from stesa_cli.engine.scoring import each
 from stesa_cli.errors import InputError
 from stesa_cli.files import atomic
@@ -35,7 +35,7 @@ def write(
             for sequence in benchmark.sequences:
                 for frame in sequence.frames:
                     name = mask_name(sequence, frame)
-                    archive.writestr(f"{FOLDERS[benchmark.dataset]}{name}", (root / name).read_bytes())
+                    archive.writestr(f"{FOLDERS[benchmark.dataset]}{name}", read_bytes(root / name))
         if found := problems(temporary, benchmark, jobs, on_sequence):
             raise InputError(f"the server would refuse these masks: {few(found)}", source, "save them anew")
 
@@ -67,26 +67,27 @@ def problems(
 
 
 def _problems_of(masks: Masks, sequence: VideoSequence) -> list[str]:
-    root, found = masks.open(), []
+    root = masks.open()
     given = (sequence.given(index) for index in range(len(sequence.frames)))
     highest = max(i for labels in given if labels is not None for i in object_ids(labels))
     size = sequence.image(0).shape[:2]
+    found: dict[str, list[str]] = {}
     for frame in sequence.frames:
         name = mask_name(sequence, frame)
-        line = _problem(root / name, size, highest)
-        found += [f"{name} {line}"] if line else []
-    return found
+        if problem := _problem(root / name, size, highest):
+            found.setdefault(problem, []).append(name)
+    return [f"{problem} ({few(names, 1)})" for problem, names in found.items()]
 
 
 def _problem(file: Path | ZipPath, size: tuple[int, ...], highest: int) -> str | None:
     try:
-        with file.open("rb") as stream, Image.open(stream) as image:
+        with Image.open(BytesIO(read_bytes(file))) as image:
             image.load()
             kind, mode, labels = image.format, image.mode, np.asarray(image)
-    except (OSError, SyntaxError, BadZipFile, zlib.error, RuntimeError) as error:
-        return f"cannot be read ({error})"
+    except (InputError, OSError, SyntaxError):
+        return "unreadable"
     if (kind, mode) != ("PNG", "P"):
-        return f"is a {kind} of mode {mode}, not an index PNG"
+        return f"{kind} of mode {mode} instead of an index PNG"
     if labels.shape != size:
-        return f"is {labels.shape[1]}×{labels.shape[0]}, not {size[1]}×{size[0]}"
-    return f"holds the id {labels.max()}, above {highest}" if labels.max() > highest else None
+        return f"{labels.shape[1]}×{labels.shape[0]} instead of {size[1]}×{size[0]}"
+    return f"id {labels.max()} above {highest}" if labels.max() > highest else None

@@ -89,10 +89,10 @@ class SpaceTimeNonLocalBlock(nn.Module):
         """Features (B, C, h, w) at stride 16 -> unit keys (B, h·w, K)."""
         return F.normalize(self.to_key(features), dim=1).flatten(2).transpose(1, 2).contiguous()
 
-    def value(self, features: Tensor, masks: Tensor) -> Tensor:
-        """Features (B, C, h, w) and soft masks (B, O, 4h, 4w) in [0, 1] -> values (B, O, h·w, V)."""
+    def value(self, features: Tensor, masks: Tensor, others: Tensor) -> Tensor:
+        """Features (B, C, h, w), soft masks of the objects and, to each, of all others together, both (B, O, 4h, 4w) in
+        [0, 1] -> values (B, O, h·w, V)."""
         objects = masks.shape[1]
-        others = (masks.sum(1, keepdim=True) - masks).clamp(0, 1)
         fine, others = (F.pixel_unshuffle(m.flatten(0, 1).unsqueeze(1), 4) for m in (masks, others))
         repeated = features.repeat_interleave(objects, 0)
         learned = self.to_value(torch.cat([repeated, fine.to(features.dtype), others.to(features.dtype)], 1))

@@ -1,7 +1,7 @@
 """The encoder: a timm backbone that turns a frame into features at strides 4, 8, 16 and 32."""
 
 import importlib
-from typing import Any
+from typing import Any, cast
 
 import timm
 import torch
@@ -80,7 +80,7 @@ def fold_batch_norm(root: nn.Module) -> None:
         if isinstance(module, nn.Conv2d):
             before = name
         elif isinstance(module, nn.BatchNorm2d) and before:
-            folded = fuse_conv_bn_eval(root.get_submodule(before).eval(), module.eval())
+            folded = fuse_conv_bn_eval(cast(nn.Conv2d, root.get_submodule(before)).eval(), module.eval())
             root.set_submodule(before, folded.requires_grad_())
             root.set_submodule(name, getattr(module, "act", nn.Identity()))
             before = ""

@@ -141,33 +141,36 @@ class Network(nn.Module):
         first frame has its mask given."""
         every = self.encode(frames.transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last))
         first, *others = every.split(len(frames))
-        prediction, state = self.start(first, masks[:, 0], valid)
+        truth = reduce(masks.flatten(0, 1), 2, "area").unflatten(0, masks.shape[:2])
+        prediction, state = self.start(first, truth[:, 0], valid)
         predictions = [prediction]
         for t, features in enumerate(others, 1):
-            prediction, state = self.step(features, state, reduce(masks[:, t], 2, "area"), truth_fed[:, t])
+            prediction, state = self.step(features, state, truth[:, t], truth_fed[:, t])
             predictions.append(prediction)
         return predictions
 
-    def start(self, features: Features, masks: Tensor, valid: Tensor | None = None) -> tuple[Prediction, State]:
-        """The first frame with its given masks (B, O, H, W) in [0, 1]: warms the hidden states up, fills the memory."""
-        given = reduce(masks, 2, "area")
+    def start(
+        self, features: Features, masks: Tensor, valid: Tensor | None = None, present: Tensor | None = None
+    ) -> tuple[Prediction, State]:
+        """The first frame with its given masks (B, O, H/2, W/2) in [0, 1]: warms the hidden states up, fills the
+        memory. ``present`` as in ``advance``."""
         valid = masks.new_ones(masks.shape[:2], dtype=torch.bool) if valid is None else valid
-        state = self._remember(features, State(given, valid))
-        prediction, hidden = self._decode(features, state)
-        return prediction, replace(state, hidden=hidden, frames=1)
+        state = self.advance(features, State(masks, valid), masks, present)
+        prediction, hidden = self.decode(features, state)
+        return prediction, replace(state, hidden=hidden)
 
     def step(
         self, features: Features, state: State, truth: Tensor | None = None, truth_fed: Tensor | None = None
     ) -> tuple[Prediction, State]:
         """The next frame. The prediction is handed on; where ``truth_fed`` (B,), ``truth`` (B, O, H/2, W/2) instead."""
-        prediction, hidden = self._decode(features, state)
-        aggregated = prediction.logits.softmax(1)[:, 1:] if self.config.aggregate else prediction.objects.sigmoid()
+        prediction, hidden = self.decode(features, state)
+        masks = prediction.logits.softmax(1)[:, 1:] if self.config.aggregate else prediction.objects.sigmoid()
         if truth is not None and truth_fed is not None:
-            aggregated = torch.where(truth_fed[:, None, None, None], truth, aggregated)
-        state = self._remember(features, replace(state, masks=aggregated, hidden=hidden))
-        return prediction, replace(state, frames=state.frames + 1)
+            masks = torch.where(truth_fed[:, None, None, None], truth, masks)
+        return prediction, self.advance(features, replace(state, hidden=hidden), masks)
 
-    def _decode(self, features: Features, state: State) -> tuple[Prediction, Hidden]:
+    def decode(self, features: Features, state: State) -> tuple[Prediction, Hidden]:
+        """What the frame shows of the objects of ``state``, and their new hidden states."""
         answers = None
         if self.memory is not None and state.memory is not None and features.key is not None:
             answers = self.memory.read(features.key, state.memory).transpose(2, 3)
@@ -176,10 +179,13 @@ class Network(nn.Module):
         objects = objects.float().masked_fill(~state.valid[..., None, None], -30)
         return Prediction(soft_aggregation(objects), objects, auxiliary), hidden
 
-    def _remember(self, features: Features, state: State) -> State:
-        """Write the frame, with the masks that ``state`` hands on, to the memory."""
-        if self.memory is None or self.config.memory is None or features.key is None:
-            return state
-        memory = state.memory or Memory(self.config.memory.every, self.config.memory.size)
-        value = self.memory.value(features.middle, reduce(state.masks, 2, "area"))
-        return replace(state, memory=memory.write(Entry(state.frames, features.key, value)))
+    def advance(self, features: Features, state: State, masks: Tensor, present: Tensor | None = None) -> State:
+        """Hand ``masks`` (B, O, H/2, W/2) of this frame on to the next, and write them to the memory. ``present``
+        (B, 1, H/2, W/2) is the sum of all masks, where objects of other states share the frame."""
+        memory = state.memory
+        if self.memory is not None and self.config.memory is not None and features.key is not None:
+            memory = memory or Memory(self.config.memory.every, self.config.memory.size)
+            present = masks.sum(1, keepdim=True) if present is None else present
+            fine, others = (reduce(m, 2, "area") for m in (masks, (present - masks).clamp(0, 1)))
+            memory = memory.write(Entry(state.frames, features.key, self.memory.value(features.middle, fine, others)))
+        return replace(state, masks=masks, memory=memory, frames=state.frames + 1)

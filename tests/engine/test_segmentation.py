@@ -43,7 +43,7 @@ def test_memory_does_not_grow(segmenter):
     sizes = []
     for _ in range(9):
         segmenter.step(IMAGE)
-        sizes.append(len(segmenter._state.memory.entries))
+        sizes.append(len(segmenter._groups[0].state.memory.entries))
     assert max(sizes) == 3 and sizes[-1] <= 3
 
 
@@ -66,6 +66,22 @@ def test_void_is_no_object_and_a_new_start_forgets(segmenter):
     segmenter.step(IMAGE)
     segmenter.start(IMAGE, labels)
     assert torch.equal(segmenter.step(IMAGE), first)
+
+
+def test_objects_may_enter_later_and_be_corrected(segmenter):
+    first, second = np.where(LABELS == 3, LABELS, 0), np.where(LABELS == 7, LABELS, 0)
+    assert (segmenter.start(IMAGE, first)[1].numpy() == (first == 3)).all() and segmenter.ids == [3]
+    segmenter.step(IMAGE)
+    entered = segmenter.step(IMAGE, second)
+    assert segmenter.ids == [3, 7] and entered.shape == (3, 90, 150)
+    assert (entered[2].numpy() == (second == 7)).all() and entered[1][second == 7].max() == 0
+    torch.testing.assert_close(entered.sum(0), torch.ones(90, 150))
+    probabilities = segmenter.step(IMAGE)
+    torch.testing.assert_close(probabilities.sum(0), torch.ones(90, 150))
+    corrected = segmenter.step(IMAGE, first)
+    assert (corrected[1].numpy() == (first == 3)).all() and segmenter.ids == [3, 7]
+    torch.testing.assert_close(corrected.sum(0), torch.ones(90, 150))
+    assert not torch.equal(segmenter.step(IMAGE), probabilities)
 
 
 def test_bad_masks(segmenter):

@@ -6,6 +6,7 @@ import torch
 from stesa_cli.config import SHIPPED
 from stesa_cli.engine.recipe import RunConfig
 from stesa_cli.model.attention import Entry, Memory
+from stesa_cli.model.decoder import reduce
 from stesa_cli.model.network import MemoryConfig, ModelConfig, Network
 
 TINY = ModelConfig(
@@ -65,7 +66,7 @@ def test_stepping_equals_the_whole_clip():
     network = Network(TINY.model_copy(update={"memory": MemoryConfig(every=1)})).eval()
     frames, masks, valid, fed = clip()
     whole = network(frames, masks, valid, fed)
-    prediction, state = network.start(network.encode(frames[:, 0]), masks[:, 0])
+    prediction, state = network.start(network.encode(frames[:, 0]), reduce(masks[:, 0], 2, "area"))
     steps = [prediction]
     for t in (1, 2):
         prediction, state = network.step(network.encode(frames[:, t]), state)

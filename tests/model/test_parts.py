@@ -25,7 +25,9 @@ def test_conv_gru_of_the_paper(resets):
     weights, biases = cell.of_input.weight.split(4), cell.of_input.bias.split(4)
     of_states = cell.of_states.weight.split(4)
     states = torch.cat([S, T], 1)
-    gates = [torch.sigmoid(conv(X, w, b) + conv(states, v)) for w, b, v in zip(weights, biases, of_states)]
+    gates = [
+        torch.sigmoid(conv(X, w, b) + conv(states, v)) for w, b, v in zip(weights, biases, of_states, strict=False)
+    ]
     current = torch.sigmoid(conv(X, weights[-1], biases[-1]))  # eq 6
     update, *r = gates
     remembered = r[0] * (S + T) if resets == 1 else r[0] * S + r[1] * T  # eq 7
@@ -70,7 +72,9 @@ def test_reading_the_memory_is_attention_over_all_positions():
     features, masks = torch.randn(1, 6, 2, 3), torch.rand(1, 2, 8, 12)
     memory = Memory(1, 3)
     for index in range(2):
-        memory = memory.write(Entry(index, block.key(features + index), block.value(features + index, masks)))
+        memory = memory.write(
+            Entry(index, block.key(features + index), block.value(features + index, masks, masks.flip(1)))
+        )
     keys = torch.cat([e.key for e in memory.entries], 1)[0]
     values = torch.cat([e.value for e in memory.entries], 2)[0]
     affinity = (block.temperature * block.key(features)[0] @ keys.T).softmax(1)
@@ -84,7 +88,7 @@ def test_a_sharp_memory_returns_the_fine_shape_of_the_mask():
     block.temperature.data.fill_(1e4)
     features, masks = torch.randn(1, 6, 2, 3), (torch.rand(1, 2, 8, 12) > 0.5).float()
     key = block.key(features)
-    answer = block.read(key, Memory(1, 3).write(Entry(0, key, block.value(features, masks))))
+    answer = block.read(key, Memory(1, 3).write(Entry(0, key, block.value(features, masks, masks))))
     fine = answer[0, :, :, 3:].transpose(1, 2).unflatten(-1, (2, 3))
     assert_close(F.pixel_shuffle(fine, 4)[:, 0], masks[0])
 

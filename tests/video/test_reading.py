@@ -168,18 +168,18 @@ def test_reading_runs_ahead_but_not_far(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(reading, "_read_image", lambda path: (read.append(path), true_read(path))[1])
     with open_video(tmp_path) as reader:
         next(iter(reader))
-        time.sleep(0.2)
-        assert reading.AHEAD < len(read) <= reading.AHEAD + 2  # the first is read twice, for its size
-    assert len(read) <= reading.AHEAD + 2
+        deadline = time.monotonic() + 30
+        while len(read) < reading.AHEAD + 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert len(read) == reading.AHEAD + 2  # the one in hand, those ahead of it, and the first again, for its size
 
 
-def test_closing_early_is_prompt_and_leaves_nothing(tmp_path: Path) -> None:
+def test_closing_early_stops_decoding_and_leaves_nothing(tmp_path: Path) -> None:
     path = make_video(tmp_path / "a.mp4", frames=60, size=(640, 480))
     before = threading.active_count()
     with open_video(path) as reader:
         process = reader._process  # type: ignore[attr-defined]
         next(iter(reader))
-        begun = time.perf_counter()
-    assert time.perf_counter() - begun < 1 and process.poll() is not None and threading.active_count() == before
+    assert process.poll() not in (None, 0) and threading.active_count() == before
     reader.close()  # again does no harm
     open_video(path).close()  # nor without a frame read

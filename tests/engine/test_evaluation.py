@@ -1,0 +1,83 @@
+"""The model's side of evaluation, with a segmenter that is told what to answer."""
+
+import numpy as np
+import pytest
+import torch
+
+from stesa_cli.data import davis as davis_layout
+from stesa_cli.data import youtube_vos as youtube_layout
+from stesa_cli.engine.evaluation import predict, write_predictions
+from stesa_cli.masks import object_ids, one_hot, read_mask
+
+from ..layouts import davis, squares, youtube_vos
+
+
+class Still:
+    """Answers with the mask it was given, its objects nine tenths sure."""
+
+    def start(self, image, labels):
+        self.ids = object_ids(labels)
+        masks = one_hot(torch.from_numpy(labels), self.ids)
+        self.sure = torch.cat([1 - masks.sum(0, keepdim=True), masks]) * 0.85 + 0.05
+        return self.sure
+
+    def step(self, image):
+        return self.sure
+
+
+def test_davis_gives_the_first_mask_only_and_no_void(tmp_path):
+    masks = [squares(t, 1, 2) for t in range(4)]
+    masks[0][-1] = 255
+    davis(tmp_path, 2017, "val", {"a": masks})
+    [sequence] = davis_layout.sequences(tmp_path, 2017, "val")
+    found = list(predict(Still(), sequence))
+    assert len(found) == 4
+    assert all((labels == squares(0, 1, 2)).all() for labels in found)
+    assert len(list(predict(Still(), sequence, frames=2))) == 2
+
+
+def test_objects_that_enter_late_compete_with_the_others(tmp_path):
+    masks = [None, squares(1, 4), None, squares(3, 4, 9), squares(4, 4, 9)]
+    youtube_vos(tmp_path, "valid", {"v": masks}, {"v": {4: "dog", 9: "cat"}})
+    [sequence] = youtube_layout.sequences(tmp_path, "valid")
+    found = list(predict(Still(), sequence))
+    assert [object_ids(labels) for labels in found] == [[], [4], [4], [4, 9], [4, 9]]
+    # Object 9 comes in the fourth frame; what is known of object 4 by then is where it was in the second.
+    expected = np.maximum(squares(1, 4), np.where(squares(3, 4, 9) == 9, 9, 0))
+    assert (found[3] == expected).all() and (found[4] == expected).all()
+
+
+@pytest.fixture
+def split(tmp_path):
+    davis(tmp_path / "data", 2016, "val", {name: [squares(t, 1) for t in range(3)] for name in "ab"})
+    return davis_layout.sequences(tmp_path / "data", 2016, "val")
+
+
+def test_masks_take_the_names_of_their_frames(split, tmp_path):
+    steps = []
+    write_predictions(lambda sequence: (squares(t, 5) for t in range(3)), split, tmp_path / "m", on_frame=steps.append)
+    assert sorted(str(p.relative_to(tmp_path / "m")) for p in (tmp_path / "m").rglob("*.png")) == [
+        f"{name}/{t:05d}.png" for name in "ab" for t in range(3)
+    ]
+    assert (read_mask(tmp_path / "m/b/00002.png") == squares(2, 5)).all() and steps == [1] * 6
+
+
+def test_resuming_computes_what_is_not_complete(split, tmp_path):
+    def failing(sequence):
+        for t in range(3):
+            if sequence.name == "b" and t == 2:
+                raise KeyboardInterrupt
+            yield squares(t, 5)
+
+    with pytest.raises(KeyboardInterrupt):
+        write_predictions(failing, split, tmp_path / "m")
+    asked, steps = [], []
+
+    def remaining(sequence):
+        asked.append(sequence.name)
+        return (squares(t, 6) for t in range(3))
+
+    write_predictions(remaining, split, tmp_path / "m", resume=True, on_frame=steps.append)
+    assert asked == ["b"] and steps == [3, 1, 1, 1]
+    write_predictions(remaining, split, tmp_path / "m")
+    assert asked == ["b", "a", "b"]

@@ -12,6 +12,7 @@ from io import BufferedReader
 from pathlib import Path
 from typing import Self
 
+import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
@@ -79,7 +80,10 @@ def open_video(path: Path, folder_rate: Fraction = Fraction(24)) -> VideoReader:
     Raises InputError when there is no such file, or no frame in it."""
     if not path.exists():
         raise InputError("no such video", path, "give a video file or a folder of frames")
-    return _FolderReader(path, folder_rate) if path.is_dir() else _FileReader(path)
+    if path.is_dir():
+        return _FolderReader(path, folder_rate)
+    told = _FfmpegReader(path)
+    return _OpenCVReader.instead_of(told) or told
 
 
 class _FolderReader(VideoReader):
@@ -114,7 +118,46 @@ def _read_image(path: Path) -> np.ndarray:
         raise InputError(f"cannot be read as an image ({error})", path, "remove or replace this frame") from error
 
 
-class _FileReader(VideoReader):
+class _OpenCVReader(VideoReader):
+    """A video file that OpenCV decodes. It knows neither the exact rate nor where the first frame stands beside the
+    sound, nor why a file ends: for these it asks ffmpeg."""
+
+    def __init__(self, told: "_FfmpegReader", capture: cv2.VideoCapture, first: np.ndarray) -> None:
+        super().__init__()
+        self._path, self._capture, self._first, self._start = told.path, capture, first, told.start
+        self.width, self.height, self.rate, self.frame_count = told.width, told.height, told.rate, told.frame_count
+        told.close()
+
+    @classmethod
+    def instead_of(cls, told: "_FfmpegReader") -> Self | None:
+        """None when OpenCV decodes no first frame (AV1 in its wheel), or another one than ffmpeg."""
+        capture = cv2.VideoCapture(str(told.path.absolute()), cv2.CAP_FFMPEG)
+        found, first = capture.read()
+        if found and first.shape == (told.height, told.width, 3):
+            return cls(told, capture, first)
+        capture.release()
+        return None
+
+    def _frames(self) -> Generator[Frame]:
+        image: np.ndarray | None = self._first
+        index = 0
+        begin = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        while image is not None:
+            passed = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 - begin
+            if index and not passed:  # a stream without times
+                passed = float(index / self.rate)
+            yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), index, self._start + passed)
+            index += 1
+            _, image = self._capture.read()
+        if self.frame_count and index < self.frame_count and ffmpeg.complains(self._path):
+            self.truncated_at = index
+
+    def close(self) -> None:
+        super().close()
+        self._capture.release()
+
+
+class _FfmpegReader(VideoReader):
     """Raw frames come through ffmpeg's standard output; its ``showinfo`` filter tells their size, exact rate and
     times in the log, always before the frame itself, so reading line and frame by turns cannot lock."""
 
@@ -128,6 +171,7 @@ class _FileReader(VideoReader):
 
     def __init__(self, path: Path) -> None:
         super().__init__()
+        self.path = path
         self._closed = False
         self._said: dict[str, str] = {}  # the last value of everything ffmpeg's log has told so far
         filters = ["-map", "0:V:0", "-vf", "showinfo=checksum=0", "-fps_mode", "passthrough"]
@@ -146,6 +190,7 @@ class _FileReader(VideoReader):
         self.rate = _fraction(said["rate"]) or Fraction(25)
         length = int(said.get("hours", 0)) * 3600 + int(said.get("minutes", 0)) * 60 + float(said.get("seconds", 0))
         self.frame_count = round(length * float(said.get("fps", self.rate))) or None
+        self.start = self._time(0)
 
     def _announced(self) -> bool:
         """Read the log up to the next frame; False at its end."""
@@ -160,16 +205,19 @@ class _FileReader(VideoReader):
         index = 0
         while True:
             image = np.empty((self.height, self.width, 3), np.uint8)
-            pts = self._said["pts"]
+            time = self._time(index)
             if self._images.readinto(image.data) < image.nbytes:
                 break
-            time = index / self.rate if pts.startswith("NOPTS") else int(pts) * _fraction(self._said["tick"])
-            yield Frame(image, index, float(time))
+            yield Frame(image, index, time)
             index += 1
             if not self._announced():
                 break
         if "error" in self._said and self.frame_count and index < self.frame_count and not self._closed:
             self.truncated_at = index
+
+    def _time(self, index: int) -> float:
+        pts = self._said["pts"]
+        return float(index / self.rate if pts.startswith("NOPTS") else int(pts) * _fraction(self._said["tick"]))
 
     def close(self) -> None:
         self._closed = True

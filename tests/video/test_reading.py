@@ -1,5 +1,6 @@
 """Every kind of video a user may bring: the right frames, in order, upright, at the right times; or one clear line."""
 
+import subprocess
 import threading
 import time
 from fractions import Fraction
@@ -10,6 +11,7 @@ import pytest
 from PIL import Image
 
 from stesa_cli.errors import InputError
+from stesa_cli.video import ffmpeg as ffmpeg_room
 from stesa_cli.video import reading
 from stesa_cli.video.reading import open_video
 
@@ -174,12 +176,18 @@ def test_reading_runs_ahead_but_not_far(tmp_path: Path, monkeypatch: pytest.Monk
     assert len(read) == reading.AHEAD + 2  # the one in hand, those ahead of it, and the first again, for its size
 
 
-def test_closing_early_stops_decoding_and_leaves_nothing(tmp_path: Path) -> None:
-    path = make_video(tmp_path / "a.mp4", frames=60, size=(640, 480))
+@pytest.mark.parametrize("options", [[], ["-c:v", "libsvtav1", "-preset", "12"]], ids=["OpenCV", "ffmpeg"])
+def test_closing_early_stops_decoding_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    path = make_video(tmp_path / "a.mp4", *options, frames=60, size=(640, 480))
+    started: list[subprocess.Popen[bytes]] = []
+    true_start = ffmpeg_room.start
+    monkeypatch.setattr(ffmpeg_room, "start", lambda *a: (started.append(true_start(*a)), started[-1])[1])
     before = threading.active_count()
     with open_video(path) as reader:
-        process = reader._process  # type: ignore[attr-defined]
+        assert isinstance(reader, reading._FfmpegReader) == bool(options)
         next(iter(reader))
-    assert process.poll() not in (None, 0) and threading.active_count() == before
+    assert [process.poll() in (None, 0) for process in started] == [False] and threading.active_count() == before
     reader.close()  # again does no harm
     open_video(path).close()  # nor without a frame read

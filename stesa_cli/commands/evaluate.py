@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 def evaluate(
     dataset: Annotated[str, typer.Option(help="davis or youtube-vos.")] = "davis",
-    year: Annotated[int | None, typer.Option(help="2016 or 2017 of DAVIS, 2018 or 2019 of YouTube-VOS.")] = None,
+    year: Annotated[
+        int | None, typer.Option(help="DAVIS: 2016 (default) or 2017. YouTube-VOS: 2018 (default) or 2019.")
+    ] = None,
     split: Annotated[str, typer.Option(help="train, val, test-dev, test-challenge, or another that is there.")] = "val",
     data_root: DataRoot = Path("data"),
     sequences: Annotated[str, typer.Option(help="Only these, such as bear,camel.")] = "",
@@ -34,7 +36,7 @@ def evaluate(
     ] = 480,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     masks_dir: Annotated[
-        Path | None, typer.Option(help="Folder for the model's masks [default: <dataset>-<year>-<split>_stesa].")
+        Path | None, typer.Option(help="Folder for the model's masks.", show_default="DATASET-YEAR-SPLIT_stesa")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Keep the sequences that are complete there.")] = False,
     output: Annotated[Path | None, typer.Option("--output", "-o", help="JSON file for all scores.")] = None,
@@ -42,13 +44,13 @@ def evaluate(
     plots: Annotated[Path | None, typer.Option(help="Folder for figures.")] = None,
     zip_file: Annotated[
         Path | None,
-        typer.Option("--zip", help="Zip to submit [default, where there is no truth: <dataset>-<year>-<split>.zip]."),
+        typer.Option("--zip", help="Zip to submit.", show_default="DATASET-YEAR-SPLIT.zip without truth, else none"),
     ] = None,
     check: Annotated[Path | None, typer.Option(help="Only check a zip by the rules of the benchmark's server.")] = None,
     compare: Annotated[
         tuple[Path, Path] | None, typer.Option(help="Only show two files of --output side by side.")
     ] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes that score [default: one a CPU].")] = None,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes that score.", show_default="one a CPU")] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
 ) -> None:
     """Score the model, or the masks of any method, on DAVIS or YouTube-VOS; where the truth is secret, pack them."""
@@ -131,7 +133,7 @@ def _score(benchmark: "Benchmark", masks: "Masks", jobs: int) -> "DatasetScores"
     with _bar("Scoring", benchmark) as advance:
         scores = score(benchmark, masks, jobs, advance)
     rows = {**{name: found.measures for name, found in scores.sequences.items()}, "[bold]global": scores.measures}
-    columns = ["J", "recall", "decay", "F", "recall", "decay", "J&F"]
+    columns = ["J", "rec.", "decay", "F", "rec.", "decay", "J&F"]
     cells = [[name, *(f"{value:.3f}" for value in asdict(of).values())] for name, of in rows.items()]
     console.print(table(f"{benchmark.name}, {masks.path}", ["sequence", *columns], cells))
     if scores.seen is not None:

@@ -14,7 +14,7 @@ def segment(
         Path, typer.Option(help="PNG with the mask of the first frame: one id or palette colour an object.")
     ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Folder for the results [default: <video>_stesa].")
+        Path | None, typer.Option("--output", "-o", show_default="<video>_stesa", help="Folder for the results.")
     ] = None,
     size: Annotated[
         int, typer.Option(min=32, help="Short side at which the network sees the frames, in pixels.")

@@ -1,38 +1,32 @@
 """The model on a benchmark: predictions of its sequences, as masks on disk or as one number while training."""
 
 from collections.abc import Callable, Iterator, Sequence
-from copy import copy
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from stesa_cli.data.sequence import VideoSequence
 from stesa_cli.engine.benchmark import mask_name, missing
 from stesa_cli.engine.segmentation import Segmenter
-from stesa_cli.masks import label_map, object_ids, soft_aggregation, write_mask
+from stesa_cli.masks import label_map, object_ids, write_mask
 from stesa_cli.metrics.region import region_similarity
 from stesa_cli.model.network import Network
 
 
 def predict(segmenter: Segmenter, sequence: VideoSequence, frames: int | None = None) -> Iterator[np.ndarray]:
-    """The label maps (H, W) uint8 that the segmenter gives for each frame, from the masks that a method is given.
-
-    Objects that enter late run in a segmenter of their own; all compete by soft aggregation."""
-    running: list[Segmenter] = []
+    """The label maps (H, W) uint8 that the segmenter gives for each frame, from the masks that a method is given."""
     ids: list[int] = []
     for index in range(len(sequence.frames))[:frames]:
-        image = sequence.image(index)
-        groups = [each.step(image) for each in running]
-        given = sequence.given(index, ids)
-        if given is not None:
-            running.append(copy(segmenter))
-            groups.append(running[-1].start(image, given))
-            ids += running[-1].ids
-        if len(groups) > 1:
-            objects = torch.cat([group[1:] for group in groups])
-            groups = [soft_aggregation(objects.logit(eps=1e-6))]
-        yield label_map(groups[0], ids) if groups else np.zeros(image.shape[:2], np.uint8)
+        image, given = sequence.image(index), sequence.given(index, ids)
+        if ids:
+            probabilities = segmenter.step(image, given)
+        elif given is not None:
+            probabilities = segmenter.start(image, given)
+        else:
+            yield np.zeros(image.shape[:2], np.uint8)
+            continue
+        ids = segmenter.ids
+        yield label_map(probabilities, ids)
 
 
 def mean_region_similarity(network: Network, sequences: list[VideoSequence], size: int, frames: int = 40) -> float:

@@ -97,7 +97,7 @@ def grid(scores: DatasetScores, sequences: dict[str, VideoSequence], masks: Mask
         for axis, (title, image) in zip(axes[r * columns :], row, strict=False):
             axis.imshow(image)
             axis.set_title(title, fontsize=8, loc="left", pad=2)
-        axes[r * columns].set_ylabel(f"{name}  J&F {scores.sequences[name].measures.JF_mean:.3f}", fontsize=8)
+        axes[r * columns].set_ylabel(f"{name}\nJ&F {scores.sequences[name].measures.JF_mean:.3f}", fontsize=8)
     return figure
 
 
@@ -123,14 +123,16 @@ def moments(sequence: VideoSequence, scores: SequenceScores) -> dict[int, str]:
 
 def _tiles(sequence: VideoSequence, scores: SequenceScores, masks: Masks) -> list[tuple[str, np.ndarray]]:
     root, tiles = masks.open(), []
-    for index, what in {0: "given", **moments(sequence, scores)}.items():
+    first = next(index for index, path in enumerate(sequence.annotations) if path)
+    for index, what in {first: "given", **moments(sequence, scores)}.items():
         image, truth = sequence.image(index), sequence.labels(index)
         predicted = read_predicted(root / mask_name(sequence, sequence.frames[index]), truth.shape)
         shown = overlay(image, np.minimum(predicted, 1) if sequence.merged else predicted, opacity=0.6, contour=False)
-        contours = cv2.findContours((truth > 0).view(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)[0]
-        cv2.drawContours(shown, contours, -1, (255, 255, 255), 1 + image.shape[1] // 1200)
         size = TILE, round(TILE * image.shape[0] / image.shape[1])
-        tiles.append((f"frame {index}, {what}", cv2.resize(shown, size, interpolation=cv2.INTER_AREA)))
+        tile = cv2.resize(shown, size, interpolation=cv2.INTER_AREA)
+        true = cv2.resize((truth > 0).view(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        cv2.drawContours(tile, cv2.findContours(true, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)[0], -1, (255, 255, 255), 1)
+        tiles.append((f"frame {index}, {what}", tile))
     return tiles
 
 

@@ -1,0 +1,38 @@
+"""What a new user sees first: the shipped weights on the demo clip, offline, against its exact truth."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from stesa_cli.masks import read_mask
+from stesa_cli.metrics.summary import score_sequence
+
+ASSETS = Path(__file__).parents[1] / "assets"
+
+
+def test_the_shipped_weights_segment_the_demo(tmp_path):
+    command = [
+        "segment",
+        str(ASSETS / "demo.mp4"),
+        "--mask",
+        str(ASSETS / "demo.png"),
+        "--output",
+        str(tmp_path / "out"),
+    ]
+    result = subprocess.run([sys.executable, "-m", "stesa_cli", *command], capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    truth = sorted((ASSETS / "demo_truth").glob("*.png"))
+    found = sorted((tmp_path / "out" / "masks").glob("*.png"))
+    assert [p.name for p in found] == [p.name for p in truth] and len(truth) == 60
+    scores = score_sequence("demo", ((read_mask(t), read_mask(f)) for t, f in zip(truth, found, strict=True)))
+    assert {i: np.mean(each.J) >= 0.80 for i, each in scores.objects.items()} == {1: True, 2: True}
+
+
+def test_the_weights_tell_how_they_were_made():
+    recipe = json.loads((ASSETS.parent / "stesa_cli/weights/stesa.json").read_text())
+    assert recipe["step"] <= sum(stage["steps"] for stage in recipe["run"]["stages"])
+    assert not {"blackswan", "camel", "car-shadow"} & set(recipe["run"]["train"]["held_out"])
+    assert (ASSETS.parent / "stesa_cli/weights/stesa.safetensors").stat().st_size < 20e6

@@ -25,6 +25,8 @@ def atomic(path: Path) -> Iterator[Path]:
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
+        if error.filename is not None and error.filename != str(temporary):
+            raise  # of another file, which the block came to read
         raise OutputError(
             f"cannot be written ({error.strerror or error})", path, "free some space, or choose another folder"
         ) from error

@@ -108,7 +108,11 @@ def _write_frames(
     report: SegmentReport,
     on_frame: Callable[[int, int | None], None],
 ) -> None:
-    with mask_writer(job.output) as write_masks, video_writer(job.output / "overlay.mp4", reader.rate) as write_video:
+    sound = None if job.video.is_dir() else job.video
+    with (
+        mask_writer(job.output) as write_masks,
+        video_writer(job.output / "overlay.mp4", reader.rate, sound) as write_video,
+    ):
         for frame in reader:
             if frame.index == 0:
                 probabilities = segmenter.start(frame.image, labels)

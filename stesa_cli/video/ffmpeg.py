@@ -8,6 +8,10 @@ import imageio_ffmpeg
 
 from stesa_cli.errors import StesaError
 
+EACH_FRAME = ["-map", "0:V:0", "-fps_mode", "passthrough", "-enc_time_base", "1:1000000"]
+"""Options to decode every frame of the video once. By default ffmpeg counts in frames of the nominal rate, and calls it
+an error when two frames of a variable rate meet in one."""
+
 
 def start(arguments: list[str], stdin: int, stdout: int, stderr: int | IO[bytes]) -> subprocess.Popen[bytes]:
     """Start ffmpeg out of reach of the terminal's Ctrl-C, which is for us to answer.
@@ -27,7 +31,7 @@ def url(path: Path) -> str:
 
 def complains(path: Path) -> bool:
     """Whether decoding the whole video meets an error."""
-    nowhere = ["-v", "error", "-i", url(path), "-map", "0:V:0", "-f", "null", "-"]
+    nowhere = ["-v", "error", "-i", url(path), *EACH_FRAME, "-f", "null", "-"]
     with start(nowhere, subprocess.DEVNULL, subprocess.DEVNULL, subprocess.PIPE) as process:
         assert process.stderr
         return bool(process.stderr.read())

@@ -174,8 +174,7 @@ class _FfmpegReader(VideoReader):
         self.path = path
         self._closed = False
         self._said: dict[str, str] = {}  # the last value of everything ffmpeg's log has told so far
-        filters = ["-map", "0:V:0", "-vf", "showinfo=checksum=0", "-fps_mode", "passthrough"]
-        output = [*filters, "-pix_fmt", "rgb24", "-f", "rawvideo", "pipe:1"]
+        output = [*ffmpeg.EACH_FRAME, "-vf", "showinfo=checksum=0", "-pix_fmt", "rgb24", "-f", "rawvideo", "pipe:1"]
         self._process = ffmpeg.start(
             ["-v", "level+info", "-i", ffmpeg.url(path), *output], subprocess.DEVNULL, subprocess.PIPE, subprocess.PIPE
         )

@@ -149,7 +149,9 @@ class _Encoder:
         status = self._process.wait()
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").splitlines() or [f"it ended with status {status}"]
-        return OutputError(f"ffmpeg cannot write it ({lines[-1]})", self._path, "choose another folder or file name")
+        return OutputError(
+            f"ffmpeg cannot write it ({lines[-1]})", self._path, "free some space or choose another folder"
+        )
 
     def kill(self) -> None:
         if self._process:

@@ -12,6 +12,7 @@ import typer
 
 from stesa_cli.commands.console import console, progress, table, warn
 from stesa_cli.commands.train import DataRoot
+from stesa_cli.errors import ConfigError
 
 if TYPE_CHECKING:
     from stesa_cli.data.sequence import VideoSequence
@@ -30,7 +31,12 @@ def evaluate(
     predictions: Annotated[
         Path | None, typer.Option(help="Score these masks, <sequence>/<frame>.png in a folder or zip; no model runs.")
     ] = None,
-    weights: Annotated[str, typer.Option(help="Weights by name or .safetensors file.")] = "stesa",
+    weights: Annotated[
+        str | None, typer.Option(show_default="stesa", help="Weights by name or .safetensors file.")
+    ] = None,
+    config: Annotated[
+        str | None, typer.Option(help="Score runs/<config>/best.safetensors, or see that the weights are of its model.")
+    ] = None,
     size: Annotated[
         int, typer.Option(min=32, help="Short side at which the network sees the frames, in pixels.")
     ] = 480,
@@ -90,7 +96,7 @@ def evaluate(
         results.refuse_to_overwrite(outputs)
 
     if not predictions:
-        _segment(benchmark, source, weights, size, device, resume)
+        _segment(benchmark, source, _weights(weights, config), size, device, resume)
     if benchmark.has_truth:
         masks = find_masks(source, benchmark.sequences)
         scores = _score(benchmark, masks, jobs)
@@ -112,6 +118,18 @@ def _bar(title: str, benchmark: "Benchmark") -> "Iterator[Callable[[VideoSequenc
     with progress("frames") as bar:
         task = bar.add_task(title, total=benchmark.frames)
         yield lambda sequence: bar.advance(task, len(sequence.frames))
+
+
+def _weights(weights: str | None, config: str | None) -> str:
+    if config is None:
+        return weights or "stesa"
+    from stesa_cli.engine.checkpoint import find_weights, read
+    from stesa_cli.engine.recipe import RunConfig
+
+    weights = weights or f"runs/{Path(config).stem}/best.safetensors"
+    if read(find_weights(weights))[1] != RunConfig.load(config).model:
+        raise ConfigError(f"is not of the model of config {config!r}", weights, "name the config it was trained with")
+    return weights
 
 
 def _segment(benchmark: "Benchmark", folder: Path, weights: str, size: int, device: str, resume: bool) -> None:

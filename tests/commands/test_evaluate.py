@@ -119,6 +119,13 @@ def test_the_model_runs_and_is_scored(given, tiny, tmp_path):
     assert json.loads((tmp_path / "again.json").read_text()) == first
 
 
+def test_a_config_must_be_that_of_the_weights(given, tiny):
+    with pytest.raises(ConfigError, match=r"tiny.safetensors: is not of the model of config 'paper/rvos'"):
+        evaluate(*given[:4], "--weights", tiny, "--config", "paper/rvos")
+    with pytest.raises(ConfigError, match=r"runs/rvos/best.safetensors: no such weights"):
+        evaluate(*given[:4], "--config", "paper/rvos")
+
+
 def test_test_dev_is_predicted_packed_checked_and_resumed(tiny, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     davis(tmp_path / "data", 2017, "test-dev", {name: [masks[0], None, None] for name, masks in TRUTH.items()})

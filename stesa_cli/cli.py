@@ -1,11 +1,13 @@
 """The command line. Torch is imported inside the commands only, so that help is instant."""
 
+import signal
 import sys
 from typing import Annotated
 
 import typer
 
 from stesa_cli import __version__
+from stesa_cli.commands.data import data
 from stesa_cli.commands.evaluate import evaluate
 from stesa_cli.commands.segment import segment
 from stesa_cli.commands.train import train
@@ -39,10 +41,12 @@ def root(
 _settings = {"verbose": False}
 for command in (segment, train, evaluate):
     app.command()(command)
+app.add_typer(data, name="data")
 
 
 def main() -> None:
     """Run the command line: an error the user can mend is one line and exit code 1, a bug keeps its traceback."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that whatever is half-written is removed
     try:
         app()
     except StesaError as error:

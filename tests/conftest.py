@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from .recipes import lay_out
+
 DATA = Path(os.environ.get("STESA_TEST_DATA", Path(__file__).parents[1] / "../shared/data")).resolve()
 
 
@@ -16,3 +18,9 @@ def data_root() -> Path:
     if not DATA.is_dir():
         (pytest.fail if os.environ.get("CI") else pytest.skip)(f"no shared data at {DATA}; set STESA_TEST_DATA")
     return DATA
+
+
+@pytest.fixture(scope="session")
+def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """See ``recipes.lay_out``."""
+    return lay_out(tmp_path_factory.mktemp("data"))

@@ -1,13 +1,19 @@
 """``stesa train``: train or fine-tune a config on the data the user has."""
 
+import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stesa_cli.commands.console import console, progress, table
+from stesa_cli.commands.console import console, table
+
+if TYPE_CHECKING:
+    from stesa_cli.engine.training import Trainer
 
 DataRoot = Annotated[
     Path, typer.Option("--data-root", envvar="STESA_DATA", help="Folder of the data sets, or the one that holds them.")
@@ -25,44 +31,100 @@ def train(
         str, typer.Option(help="A shipped config such as stesa or paper/gru_1gate, or a TOML file.")
     ] = "stesa",
     run: Annotated[
-        Path | None, typer.Option(help="Run folder; an unfinished one is resumed [default: runs/<config>].")
+        Path | None,
+        # torchrun takes --run for an option of its own
+        typer.Option(
+            "--run", "--run-folder", help="Run folder; an unfinished one is resumed [default: runs/<config>]."
+        ),
     ] = None,
+    stages: Annotated[str | None, typer.Option(help="Only these stages of the config, such as 3 or 1,2.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Scale all stages to this many steps together.")] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the config's seed.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, bf16, fp32.")] = "auto",
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the network: slow to start, then faster.")
+    ] = False,
     workers: Annotated[int, typer.Option(min=0, help="Processes that prepare clips.")] = 1,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Only check config, data and memory, and draw a batch of every stage.")
+    ] = False,
+    plot: Annotated[Path | None, typer.Option(help="Only draw the curves of this run folder again.")] = None,
     weights: Annotated[
         Path | None, typer.Option("--export", help="Write the best weights here at the end, as fp16 .safetensors.")
     ] = None,
 ) -> None:
-    """Train a model; interrupt it with Ctrl-C and start it again to go on where it stopped."""
+    """Train a model; interrupt it with Ctrl-C and start it again to go on where it stopped.
+
+    Several processes: torchrun --nproc-per-node N -m stesa_cli train … (and --run-folder instead of --run)."""
+    if plot:
+        _draw(plot)
+        return
+    console.quiet = os.environ.get("RANK", "0") != "0"  # of several processes, the first one speaks
     with console.status("Loading"):
-        from stesa_cli.engine.checkpoint import export
         from stesa_cli.engine.recipe import RunConfig
         from stesa_cli.engine.training import Trainer
 
-        settings = RunConfig.load(config).adapted(dataset, year, steps, seed)
+        settings = RunConfig.load(config).adapted(dataset, year, steps, seed, stages)
         folder = run or Path("runs") / Path(config).stem
-        trainer = Trainer(settings, data_root, folder, device, precision, workers)  # type: ignore[arg-type]
-    stop = threading.Event()
-    previous = signal.signal(signal.SIGINT, lambda *_: stop.set())
-    started = trainer.step
-    try:
-        with progress("steps") as bar:
-            task = bar.add_task("Training", total=settings.steps, completed=started)
-            for report in trainer.run(stop.is_set):
-                shown = "  ".join(f"{name} {value:.3f}" for name, value in report.losses.items())
-                bar.update(task, completed=report.step, description=shown)
-                if report.validation is not None:
-                    bar.console.print(f"step {report.step}: held-out J {report.validation:.3f}")
-    finally:
-        signal.signal(signal.SIGINT, previous)
-    if stop.is_set():
-        console.print(f"interrupted at step {trainer.step}: the same command goes on from there")
+        trainer = Trainer(settings, data_root, folder, device, precision, workers, compiled)  # type: ignore[arg-type]
+    if dry_run:
+        _rehearse(trainer)
+        return
+    with _interruptible() as stop:
+        _train(trainer, stop)
+    if trainer.step < settings.steps:
+        console.print(f"interrupted and saved at step {trainer.step}: the same command goes on from there")
         raise typer.Exit(130)
-    rows = [["steps", str(trainer.step)], ["best held-out J", f"{trainer.best:.3f}" if trainer.held_out else "–"]]
-    console.print(table(f"Trained into {folder}", ["", ""], rows))
-    if weights:
-        export(folder / "best.safetensors", weights)
-        console.print(f"weights written to {weights}")
+    best = f"{trainer.best:.3f}" if trainer.held_out else "–"
+    console.print(table(f"Trained into {folder}", ["", ""], [["steps", str(trainer.step)], ["best held-out J", best]]))
+    if trainer.is_main:
+        _draw(folder)
+        if weights:
+            _export(trainer, weights)
+
+
+def _train(trainer: "Trainer", stop: threading.Event) -> None:
+    from stesa_cli.commands.training_view import TrainingView
+
+    title = f"Training {trainer.folder.path.name}"
+    with TrainingView(title, trainer.step, trainer.config.steps, trainer.best) as view:
+        for report in trainer.run(stop.is_set):
+            view.show(report)
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """An event that Ctrl-C, or the SIGTERM of a scheduler, sets."""
+    stop = threading.Event()
+    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _rehearse(trainer: "Trainer") -> None:
+    from stesa_cli.engine.rehearsal import rehearse
+
+    with console.status("Trying a step of every stage"):
+        for number, tried in enumerate(rehearse(trainer), 1):
+            loss, memory = tried.losses["total"], tried.memory / 1e9
+            line = f"stage {number}: loss {loss:.3f}, memory up to {memory:.1f} GB, batch drawn in {tried.picture}"
+            console.print(line, soft_wrap=True)
+    console.print(f"{trainer.config.steps} steps are ready to be trained into {trainer.folder.path}")
+
+
+def _draw(folder: Path) -> None:
+    from stesa_cli.engine.curves import draw_curves
+
+    for path in draw_curves(folder):
+        console.print(f"curves drawn in {path}", soft_wrap=True)
+
+
+def _export(trainer: "Trainer", target: Path) -> None:
+    from stesa_cli.engine.checkpoint import export
+
+    export(trainer.folder.best if trainer.held_out else trainer.folder.last, target)
+    console.print(f"weights written to {target}", soft_wrap=True)

@@ -1,9 +1,10 @@
 """What is trained on what, and how: the config file of a training run, and the data it names."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,7 +12,7 @@ from stesa_cli.config import Config
 from stesa_cli.data import davis, stills, youtube_vos
 from stesa_cli.data.sampling import ClipConfig
 from stesa_cli.data.sequence import VideoSequence
-from stesa_cli.errors import ConfigError, StesaError
+from stesa_cli.errors import ConfigError, InputError, StesaError
 from stesa_cli.model.network import ModelConfig
 
 SOURCES: dict[str, Callable[[Path], list[VideoSequence]]] = {
@@ -20,29 +21,38 @@ SOURCES: dict[str, Callable[[Path], list[VideoSequence]]] = {
     "youtube-vos": youtube_vos.sequences,
     "stills": stills.sequences,
 }
+DOWNLOADS = {"davis2016": "davis-2016", "davis2017": "davis-2017"}
+"""What ``stesa data get`` calls a source."""
+Rate = Annotated[float, Field(ge=0)]
+Weight = Annotated[float, Field(gt=0)]
 
 
 class StageConfig(Config):
     """One stretch of training with its own data mixture, clips and learning rates."""
 
     steps: int = Field(ge=1)
-    sources: dict[str, float]
+    sources: dict[str, Weight] = Field(min_length=1)
     clip: ClipConfig = ClipConfig()
     batch: int = Field(2, ge=1)
     """Clips a step, over all processes."""
-    decoder_rate: float = 4e-4
-    encoder_rate: float = 2e-5
-    warmup: int = 100
-    floor: float = 0.02
+    accumulate: int = Field(1, ge=1)
+    """Parts in which a process takes its share of a batch, one after another: less memory, the same gradient, but for
+    trained batch norms, whose statistics are those of a part."""
+    decoder_rate: Rate = 4e-4
+    encoder_rate: Rate = 2e-5
+    warmup: int = Field(100, ge=0)
+    floor: Rate = 0.02
     """The cosine schedule ends at this share of the rates."""
     bootstrap: float = Field(1.0, gt=0, le=1)
     """Share of the pixels, the hardest, that count in the cross-entropy."""
     bootstrap_after: int = 0
 
     @model_validator(mode="after")
-    def _known(self) -> Self:
+    def _fits(self) -> Self:
         if unknown := self.sources.keys() - SOURCES.keys():
             raise ValueError(f"unknown sources {', '.join(sorted(unknown))}: choose among {', '.join(SOURCES)}")
+        if self.batch % self.accumulate:
+            raise ValueError(f"a batch of {self.batch} clips cannot be taken in {self.accumulate} parts")
         return self
 
     def rate(self, step: int) -> float:
@@ -60,6 +70,8 @@ class TrainConfig(Config):
     imagenet: bool = True
     frozen: tuple[str, ...] = ()
     """Prefixes of parameter names that are not trained."""
+    batch_norm: Literal["trained", "frozen"] = "trained"
+    """``frozen``: batch norms use the statistics they came with, of ImageNet or of the weights they began with."""
     optimizer: Literal["adamw", "adam"] = "adamw"
     weight_decay: float = 1e-4
     clip_norm: float = 5.0
@@ -69,6 +81,8 @@ class TrainConfig(Config):
     auxiliary: float = 1.0
     held_out: tuple[str, ...] = ()
     """Train sequences of DAVIS-2016 that are validated on and not trained on."""
+    validation_clips: int = Field(8, ge=1)
+    """Clips of these, always the same, whose loss is followed."""
     validate_every: int = 500
     validation_size: int = 256
     checkpoint_every: int = 100
@@ -80,6 +94,12 @@ class RunConfig(Config):
     model: ModelConfig
     train: TrainConfig = TrainConfig()
     stages: tuple[StageConfig, ...] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if not (self.train.cross_entropy or self.train.soft_iou):
+            raise ValueError("nothing to learn from: set cross_entropy or soft_iou")
+        return self
 
     @property
     def steps(self) -> int:
@@ -96,18 +116,33 @@ class RunConfig(Config):
         raise IndexError(step)
 
     def adapted(
-        self, dataset: str | None = None, year: int = 2016, steps: int | None = None, seed: int | None = None
+        self,
+        dataset: str | None = None,
+        year: int = 2016,
+        steps: int | None = None,
+        seed: int | None = None,
+        stages: str | None = None,
     ) -> "RunConfig":
-        """With other data, such as ``stills,davis=3``, another length in all, another seed. Raises ConfigError."""
-        changes: dict[str, object] = {}
-        if dataset is not None:
-            changes["sources"] = _sources(dataset, year)
-        stages = []
-        for stage in self.stages:
-            length = stage.steps if steps is None else max(1, round(stage.steps * steps / self.steps))
-            stages.append(StageConfig.parse(stage.model_dump() | changes | {"steps": length}, "--dataset"))
+        """With some of the stages, such as ``2,3``, other data, such as ``stills,davis=3``, another length in all,
+        another seed. Raises ConfigError."""
+        chosen = self.stages if stages is None else _stages(stages, self.stages)
+        total = sum(stage.steps for stage in chosen)
+        changes = {} if dataset is None else {"sources": _sources(dataset, year)}
+        adapted = []
+        for stage in chosen:
+            length = stage.steps if steps is None else max(1, round(stage.steps * steps / total))
+            adapted.append(StageConfig.parse(stage.model_dump() | changes | {"steps": length}, "--dataset"))
         train = self.train if seed is None else self.train.model_copy(update={"seed": seed})
-        return RunConfig(model=self.model, train=train, stages=tuple(stages))
+        return RunConfig(model=self.model, train=train, stages=tuple(adapted))
+
+
+def _stages(text: str, stages: tuple[StageConfig, ...]) -> tuple[StageConfig, ...]:
+    try:
+        numbers = [int(part) for part in text.split(",")]
+        return tuple(stages[range(1, len(stages) + 1).index(number)] for number in numbers)
+    except ValueError as error:
+        fix = f"write numbers from 1 to {len(stages)}, such as 1,2"
+        raise ConfigError(f"{text!r} names no stages", "--stages", fix) from error
 
 
 def _sources(text: str, year: int) -> dict[str, float]:
@@ -121,25 +156,46 @@ def _sources(text: str, year: int) -> dict[str, float]:
     return sources
 
 
+class Problems:
+    """All that is wrong, to be told at once."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note a StesaError that the block raises, and go on after it."""
+        try:
+            yield
+        except StesaError as error:
+            self.found.append(str(error))
+
+    def tell(self) -> None:
+        """Raise ConfigError when there is any."""
+        if self.found:
+            raise ConfigError("; ".join(dict.fromkeys(self.found)))
+
+
 def open_data(config: RunConfig, data_root: Path) -> tuple[dict[str, list[VideoSequence]], list[VideoSequence]]:
     """All sources of all stages, without the held-out sequences, and these. Raises every problem in one line."""
-    problems: list[str] = []
-    sources: dict[str, list[VideoSequence]] = {}
-    held_out: list[VideoSequence] = []
-    for name in dict.fromkeys(name for stage in config.stages for name in stage.sources):
-        try:
-            sources[name] = SOURCES[name](data_root)
-        except StesaError as error:
-            problems.append(str(error))
+    problems, held_out = Problems(), config.train.held_out
+    wanted = dict.fromkeys(name for stage in config.stages for name in stage.sources)
+    found: dict[str, list[VideoSequence]] = {}
+    for name in wanted | ({"davis2016": None} if held_out else {}):
+        with problems.noted():
+            found[name] = _open(name, data_root)
+    kept = {name: [s for s in found[name] if s.name not in held_out] for name in wanted if name in found}
+    problems.found += [f"{name}: every sequence is held out" for name, sequences in kept.items() if not sequences]
+    validated = {s.name: s for s in found.get("davis2016", ()) if s.name in held_out}
+    if "davis2016" in found and (unknown := set(held_out) - validated.keys()):
+        problems.found.append(f"held-out sequences {', '.join(sorted(unknown))} are not in DAVIS-2016 train")
+    problems.tell()
+    return kept, [validated[name] for name in held_out]
+
+
+def _open(name: str, data_root: Path) -> list[VideoSequence]:
     try:
-        if config.train.held_out:
-            every = {s.name: s for s in SOURCES["davis2016"](data_root)}
-            if unknown := set(config.train.held_out) - every.keys():
-                problems.append(f"held-out sequences {', '.join(sorted(unknown))} are not in DAVIS-2016 train")
-            held_out = [every[name] for name in config.train.held_out if name in every]
-    except StesaError as error:
-        problems.append(str(error))
-    if problems:
-        raise ConfigError("; ".join(dict.fromkeys(problems)))
-    kept = {name: [s for s in found if s.name not in config.train.held_out] for name, found in sources.items()}
-    return kept, held_out
+        return SOURCES[name](data_root)
+    except InputError as error:
+        fix = f"{error.fix}; or run: stesa data get {DOWNLOADS[name]}" if name in DOWNLOADS else error.fix
+        raise InputError(error.what, error.where, fix) from error

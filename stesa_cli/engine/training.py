@@ -2,73 +2,42 @@
 
 Every clip is a function of the seed and its number: a run that was interrupted and resumed equals one that was not."""
 
-import json
+import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from contextlib import nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader
 
 from stesa_cli.data.clip import ClipBatch, collate
 from stesa_cli.data.sampling import ClipDataset
 from stesa_cli.engine import checkpoint
+from stesa_cli.engine.batch_norm import freeze_batch_norm, share_batch_norm
 from stesa_cli.engine.evaluation import mean_region_similarity
-from stesa_cli.engine.recipe import RunConfig, StageConfig, TrainConfig, open_data
+from stesa_cli.engine.loading import Share, load_batches
+from stesa_cli.engine.objective import clip_losses
+from stesa_cli.engine.picture import draw_batch
+from stesa_cli.engine.recipe import Problems, RunConfig, open_data
+from stesa_cli.engine.run_folder import Report, RunFolder, Validation, listing
 from stesa_cli.engine.runtime import Precision, find_device, place, uses_bf16
 from stesa_cli.errors import ConfigError, StesaError
-from stesa_cli.files import write_text
 from stesa_cli.masks import one_hot
-from stesa_cli.model.losses import bootstrapped_cross_entropy, soft_iou_loss
 from stesa_cli.model.network import Network, Prediction
 
-
-@dataclass(frozen=True)
-class Report:
-    """One training step: ``losses`` by name with their ``total``, ``seconds`` it took and of these ``waiting`` for
-    data, and the mean J of the held-out sequences where it was measured."""
-
-    step: int
-    steps: int
-    losses: dict[str, float]
-    seconds: float
-    waiting: float
-    validation: float | None = None
-
-
-def clip_losses(
-    predictions: list[Prediction], labels: Tensor, valid: Tensor, config: TrainConfig, fraction: float
-) -> dict[str, Tensor]:
-    """The weighted losses of a batch of clips, the mean over the frames after the first; labels (B, T, H, W)."""
-    sums: dict[str, Tensor] = {}
-
-    def add(name: str, weight: float, loss: Tensor) -> None:
-        sums[name] = sums.get(name, 0) + weight * loss / (len(predictions) - 1)
-
-    ids = list(range(1, valid.shape[1] + 1))
-    for t, prediction in enumerate(predictions[1:], 1):
-        truth = one_hot(labels[:, t], ids)
-        logits = F.interpolate(prediction.logits, size=truth.shape[2:], mode="bilinear", align_corners=False)
-        if config.cross_entropy:
-            loss = bootstrapped_cross_entropy(logits, labels[:, t].long(), fraction)
-            add("cross_entropy", config.cross_entropy, loss)
-        if config.soft_iou:
-            add("soft_iou", config.soft_iou, soft_iou_loss(logits.softmax(1)[:, 1:], truth, valid))
-        if prediction.auxiliary is not None:
-            small = F.interpolate(truth, size=prediction.auxiliary.shape[2:], mode="area")
-            loss = soft_iou_loss(prediction.auxiliary.float().sigmoid(), small, valid)
-            add("auxiliary", config.auxiliary, loss)
-    return sums
+EXTRA = ("accelerate", "tensorboard", "matplotlib")
+PICTURES = 3
+"""Held-out clips that TensorBoard shows."""
 
 
 class Trainer:
-    """Trains a config into a run folder: ``last.safetensors`` (everything needed to go on), ``best.safetensors``
-    (averaged weights with the highest held-out J), ``metrics.jsonl`` and ``config.json``."""
+    """Trains a config into a run folder (see ``RunFolder``), or goes on where the run of that folder stopped.
+
+    Raises ConfigError with everything that is wrong with config, data and machine together."""
 
     def __init__(
         self,
@@ -78,147 +47,194 @@ class Trainer:
         device: str = "auto",
         precision: Precision = "auto",
         workers: int = 1,
+        compiled: bool = False,
     ) -> None:
-        try:
-            from accelerate import Accelerator
-        except ModuleNotFoundError as error:
-            raise ConfigError("training needs accelerate", fix="pip install 'stesa-cli[train]'") from error
-        self.config, self.run_folder, self.workers = config, run, workers
-        self.sources, self.held_out = open_data(config, data_root)
-        found = find_device(device)
+        self.config, self.folder, self.workers = config, RunFolder(run), workers
+        problems = Problems()
+        with problems.noted():
+            found = find_device(device)
+        with problems.noted():
+            self.sources, self.held_out = open_data(config, data_root)
+        torch.manual_seed(config.train.seed)
+        with problems.noted():
+            self.network = Network(config.model, imagenet=config.train.imagenet and not self.folder.last.is_file())
+            problems.found += _unfitting(config, self.network)
+        missing = [name for name in EXTRA if not find_spec(name)]
+        problems.found += [f"training needs {name}; pip install 'stesa-cli[train]'" for name in missing]
+        problems.tell()
+        from accelerate import Accelerator
+
+        if found.index is not None:
+            torch.cuda.set_device(found)
         self.accelerator = Accelerator(
             cpu=found.type == "cpu", mixed_precision="bf16" if uses_bf16(found, precision) else "no"
         )
-        torch.manual_seed(config.train.seed)
-        self.network = Network(config.model, imagenet=config.train.imagenet and not self.last.is_file())
         for name, parameter in self.network.named_parameters():
             parameter.requires_grad_(not name.startswith(config.train.frozen or ("\0",)))
         place(self.network, self.accelerator.device)
-        self.ema = AveragedModel(self.network, multi_avg_fn=_average(config.train.ema), use_buffers=True)
+        self.ema = AveragedModel(self.network, multi_avg_fn=_average(config.train.ema), use_buffers=True).eval()
         trained = [(name, p) for name, p in self.network.named_parameters() if p.requires_grad]
         encoder = [p for name, p in trained if name.startswith("encoder.")]
         decoder = [p for name, p in trained if not name.startswith("encoder.")]
         optimizer = torch.optim.AdamW if config.train.optimizer == "adamw" else torch.optim.Adam
         self.optimizer = optimizer([{"params": encoder}, {"params": decoder}], weight_decay=config.train.weight_decay)
         self.step, self.best = 0, -1.0
-        if self.last.is_file():
+        if self.folder.last.is_file():
             self._restore()
+        if self._of_main(self.step) != self.step:
+            raise ConfigError("is not the same for all processes", run, "put it where all machines see it")
+        if self.accelerator.num_processes > 1 and config.train.batch_norm == "trained":
+            share_batch_norm(self.network)
+        if compiled:
+            self.network.compile()
         self.model, self.prepared = self.accelerator.prepare(self.network, self.optimizer)
 
     @property
-    def last(self) -> Path:
-        return self.run_folder / "last.safetensors"
+    def is_main(self) -> bool:
+        """Whether this process is the one that writes and shows."""
+        return self.accelerator.is_main_process
 
     def run(self, stopped: Callable[[], bool] = lambda: False) -> Iterator[Report]:
-        """Train to the end, or until ``stopped``; yields a report a step and saves what is needed to go on."""
-        if self.accelerator.is_main_process:
-            write_text(self.run_folder / "config.json", self.config.model_dump_json(indent=1))
-            self._trim_metrics()
-        while self.step < self.config.steps and not stopped():
-            stage, _, _ = self.config.at(self.step)
-            for batch, waiting, started in self._batches(stage):
-                losses = self._train_step(batch)
-                self.step += 1
-                validation = None
-                done = self.step == self.config.steps
-                if self.held_out and (done or self.step % self.config.train.validate_every == 0):
-                    validation = self._validate()
-                report = Report(
-                    self.step, self.config.steps, losses, time.perf_counter() - started, waiting, validation
-                )
-                self._record(report)
-                if done or validation is not None or self.step % self.config.train.checkpoint_every == 0 or stopped():
-                    self._save()
-                yield report
-                if stopped():
-                    return
+        """Train to the end, or until ``stopped`` in any process; yields a report a step and saves what is needed to go
+        on."""
+        if self.is_main:
+            machine = {"device": str(self.accelerator.device), "processes": self.accelerator.num_processes}
+            machine |= {"precision": self.accelerator.mixed_precision}
+            self.folder.open(self.config, self.step, listing(self.sources | {"held out": self.held_out}), machine)
+        try:
+            while self.step < self.config.steps:
+                for report, stopping in self._stage(stopped):
+                    yield report
+                    if stopping:
+                        return
+        finally:
+            if self.is_main:
+                self.folder.close()
+            self.accelerator.end_training()
 
-    def _batches(self, stage: StageConfig) -> Iterator[tuple[ClipBatch, float, float]]:
-        """This process's share of the clips from the current step to the end of the stage."""
-        _, begun, clips = self.config.at(self.step)
-        processes, rank = self.accelerator.num_processes, self.accelerator.process_index
-        if stage.batch % processes:
-            raise ConfigError(
-                f"a batch of {stage.batch} clips cannot be shared by {processes} processes",
-                fix="make batch a multiple of the number of processes",
-            )
-        share = stage.batch // processes
-        sources = [(weight, self.sources[name]) for name, weight in stage.sources.items()]
-        dataset = ClipDataset(sources, stage.clip, self.config.train.seed, clips + stage.steps * stage.batch)
-        numbers = [
-            clips + step * stage.batch + rank * share + i for step in range(begun, stage.steps) for i in range(share)
-        ]
-        loader = DataLoader(
-            dataset,
-            batch_size=share,
-            sampler=numbers,
-            collate_fn=collate,
-            num_workers=self.workers,
-            prefetch_factor=4 if self.workers else None,
-            pin_memory=self.accelerator.device.type == "cuda",
-            worker_init_fn=_single_threaded,
-        )
-        started = time.perf_counter()
-        for batch in loader:
-            waiting = time.perf_counter() - started
-            yield batch.to(self.accelerator.device), waiting, started
-            started = time.perf_counter()
+    def _stage(self, stopped: Callable[[], bool]) -> Iterator[tuple[Report, bool]]:
+        """Train to the end of the stage; yields whether to stop after that step, too."""
+        train = self.config.train
+        stage, _, _ = self.config.at(self.step)
+        for batches, waiting, started in self.batches(self.step):
+            losses = self.train_step(self.step, batches)
+            self.step += 1
+            done, validation = self.step == self.config.steps, None
+            if self.held_out and (done or self.step % train.validate_every == 0):
+                validation = self._validate()
+            images = stage.batch * stage.clip.length
+            seconds = time.perf_counter() - started
+            report = Report(self.step, self.config.steps, losses, seconds, waiting, images, validation)
+            if self.is_main:
+                self.folder.record(report)
+            stopping = self._any(stopped())
+            if done or validation or stopping or self.step % train.checkpoint_every == 0:
+                self._save()
+            yield report, stopping
 
-    def _train_step(self, batch: ClipBatch) -> dict[str, float]:
-        stage, within, _ = self.config.at(self.step)
+    def batches(self, step: int) -> Iterator[tuple[list[ClipBatch], float, float]]:
+        """See ``load_batches``."""
+        share = Share(self.accelerator.process_index, self.accelerator.num_processes, self.accelerator.device)
+        return load_batches(self.config, self.sources, step, share, self.workers)
+
+    def train_step(self, step: int, batches: list[ClipBatch]) -> dict[str, float]:
+        """Update the weights with the parts of a batch; returns the losses, means over all processes."""
+        stage, within, _ = self.config.at(step)
         train = self.config.train
         self.model.train()
+        if train.batch_norm == "frozen":
+            freeze_batch_norm(self.network)
         for group, rate in zip(self.optimizer.param_groups, (stage.encoder_rate, stage.decoder_rate), strict=True):
             group["lr"] = rate * stage.rate(within)
-        ids = list(range(1, batch.valid.shape[1] + 1))
-        masks = one_hot(batch.labels, ids)
-        predictions = self.model(batch.frames.float() / 255, masks, batch.valid, batch.truth_fed)
-        fraction = stage.bootstrap if within >= stage.bootstrap_after else 1.0
-        losses = clip_losses(predictions, batch.labels, batch.valid, train, fraction)
-        total = torch.stack(list(losses.values())).sum()
-        if not torch.isfinite(total):
-            raise StesaError(f"the loss is {total.item()} at step {self.step}", self.run_folder, "lower the rates")
-        self.accelerator.backward(total)
+        parts = []
+        for number, batch in enumerate(batches, 1):
+            # gradients travel between processes once a step
+            with nullcontext() if number == len(batches) else self.accelerator.no_sync(self.model):
+                losses, _ = self._losses(self.model, batch, step)
+                total = torch.stack(list(losses.values())).sum()
+                self.accelerator.backward(total / len(batches))
+            parts.append(torch.stack([*losses.values(), total]).detach())
+        values = self.accelerator.reduce(torch.stack(parts).mean(0), "mean")
+        if not torch.isfinite(values[-1]):
+            raise StesaError(f"the loss is {values[-1].item()} at step {step}", self.folder.path, "lower the rates")
         self.accelerator.clip_grad_norm_(self.network.parameters(), train.clip_norm)
         self.prepared.step()
         self.prepared.zero_grad()
         self.ema.update_parameters(self.network)
-        return {name: loss.item() for name, loss in losses.items()} | {"total": total.item()}
+        return dict(zip([*losses, "total"], values.tolist(), strict=True))
 
-    def _validate(self) -> float:
-        """Mean J of the averaged weights on the held-out sequences; the best are kept."""
-        mean = mean_region_similarity(cast(Network, self.ema.module), self.held_out, self.config.train.validation_size)
-        if mean > self.best and self.accelerator.is_main_process:
+    def _losses(self, model: Any, batch: ClipBatch, step: int) -> tuple[dict[str, Tensor], list[Prediction]]:
+        stage, within, _ = self.config.at(step)
+        ids = list(range(1, batch.valid.shape[1] + 1))
+        masks = one_hot(batch.labels, ids)
+        predictions = model(batch.frames.float() / 255, masks, batch.valid, batch.truth_fed)
+        fraction = stage.bootstrap if within >= stage.bootstrap_after else 1.0
+        return clip_losses(predictions, batch.labels, batch.valid, self.config.train, fraction), predictions
+
+    def _validate(self) -> Validation:
+        """The averaged weights on the held-out sequences; the best are kept."""
+        mean, loss = self._of_main(self._measure() if self.is_main else None)
+        best, self.best = mean > self.best, max(self.best, mean)
+        if best and self.is_main:
             info = self._info() | {"held_out_J": mean}
-            checkpoint.save(self.run_folder / "best.safetensors", self.ema.module.state_dict(), self.config.model, info)
-        self.best = max(self.best, mean)
-        return mean
+            checkpoint.save(self.folder.best, self.ema.module.state_dict(), self.config.model, info)
+        return Validation(mean, loss, best)
+
+    @torch.no_grad()
+    def _measure(self) -> tuple[float, float]:
+        """Mean J, and the mean loss of clips that are the same at every validation of a stage."""
+        train, average = self.config.train, cast(Network, self.ema.module)
+        stage, _, _ = self.config.at(self.step - 1)
+        unpasted = stage.clip.model_copy(update={"paste": 0.0})
+        clips = ClipDataset([(1.0, self.held_out)], unpasted, train.seed, train.validation_clips)
+        losses = []
+        for number in range(len(clips)):
+            batch = collate([clips[number]]).to(self.accelerator.device)
+            with self.accelerator.autocast():
+                parts, predictions = self._losses(average, batch, self.step - 1)
+            losses.append(sum(part.item() for part in parts.values()))
+            if number < PICTURES:
+                self.folder.show(f"held_out/{number}", draw_batch(batch, predictions), self.step)
+        return mean_region_similarity(average, self.held_out, train.validation_size), sum(losses) / len(losses)
+
+    def _of_main(self, value: Any) -> Any:
+        """What the main process has."""
+        from accelerate.utils import broadcast_object_list
+
+        return broadcast_object_list([value])[0]
+
+    def _any(self, flag: bool) -> bool:
+        """Whether it is so in any process."""
+        if self.accelerator.num_processes == 1:
+            return flag
+        flags = self.accelerator.reduce(torch.tensor(float(flag), device=self.accelerator.device), "sum")
+        return bool(flags > 0)
 
     def _info(self) -> dict[str, Any]:
         return {"step": self.step, "best": self.best, "run": self.config.model_dump(mode="json")}
 
     def _save(self) -> None:
-        if not self.accelerator.is_main_process:
+        if not self.is_main:
             return
         tensors = {f"model.{n}": t for n, t in self.network.state_dict().items()}
         tensors |= {f"ema.{n}": t for n, t in self.ema.module.state_dict().items()}
         for name, parameter in self.network.named_parameters():
             for kind, value in self.optimizer.state.get(parameter, {}).items():
                 tensors[f"optimizer.{name}.{kind}"] = torch.as_tensor(value)
-        checkpoint.save(self.last, tensors, self.config.model, self._info())
+        checkpoint.save(self.folder.last, tensors, self.config.model, self._info())
 
     def _restore(self) -> None:
-        tensors, _, info = checkpoint.read(self.last)
-        if info["run"] != self.config.model_dump(mode="json"):
+        tensors, _, info = checkpoint.read(self.folder.last)
+        if RunConfig.parse(info["run"], self.folder.last) != self.config:
             raise ConfigError(
-                "was trained with another config", self.last, "choose another --run name, or the config it began with"
+                "was trained with another config", self.folder.last, "choose another --run, or the config it began with"
             )
 
         def part(prefix: str) -> dict[str, Tensor]:
             return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
-        checkpoint.load_strictly(self.network, part("model."), self.last)
-        checkpoint.load_strictly(self.ema.module, part("ema."), self.last)
+        checkpoint.load_strictly(self.network, part("model."), self.folder.last)
+        checkpoint.load_strictly(self.ema.module, part("ema."), self.folder.last)
         for name, parameter in self.network.named_parameters():
             if state := part(f"optimizer.{name}."):
                 for kind, value in state.items():
@@ -227,19 +243,6 @@ class Trainer:
                 self.optimizer.state[parameter] = state
         self.step, self.best = info["step"], info["best"]
         self.ema.n_averaged.fill_(self.step)
-
-    def _record(self, report: Report) -> None:
-        if self.accelerator.is_main_process:
-            line = {"step": report.step, **report.losses, "seconds": report.seconds, "waiting": report.waiting}
-            line |= {} if report.validation is None else {"validation_J": report.validation}
-            with (self.run_folder / "metrics.jsonl").open("a") as file:
-                file.write(json.dumps(line) + "\n")
-
-    def _trim_metrics(self) -> None:
-        """Drop what a killed run recorded after its last checkpoint: those steps are taken again."""
-        path = self.run_folder / "metrics.jsonl"
-        lines = path.read_text().splitlines() if path.is_file() else []
-        write_text(path, "".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= self.step))
 
 
 def _average(decay: float) -> Callable[..., None]:
@@ -251,5 +254,17 @@ def _average(decay: float) -> Callable[..., None]:
     return update
 
 
-def _single_threaded(_: int) -> None:
-    torch.set_num_threads(1)
+def _unfitting(config: RunConfig, network: Network) -> list[str]:
+    """What of a config fits neither the network nor the number of processes."""
+    names = [name for name, _ in network.named_parameters()]
+    processes = int(os.environ.get("WORLD_SIZE", 1))
+    problems = [
+        f"train.frozen: no parameter's name begins with {prefix!r}"
+        for prefix in config.train.frozen
+        if not any(name.startswith(prefix) for name in names)
+    ]
+    for number, stage in enumerate(config.stages, 1):
+        if stage.batch % (processes * stage.accumulate):
+            parts = f"{processes} processes" + (f" in {stage.accumulate} parts each" if stage.accumulate > 1 else "")
+            problems.append(f"stage {number}: a batch of {stage.batch} clips cannot be shared by {parts}")
+    return problems

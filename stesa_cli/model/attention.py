@@ -72,7 +72,7 @@ class SpaceTimeNonLocalBlock(nn.Module):
 
     FINE = 16  # pixels of the stride-4 mask in one stride-16 position
 
-    def __init__(self, features: int, keys: int, values: int) -> None:
+    def __init__(self, features: int, keys: int, values: int, sharpen: float = 1.0) -> None:
         super().__init__()
         self.to_key = nn.Conv2d(features, keys, 3, padding=1)
         self.to_value = nn.Sequential(
@@ -80,7 +80,7 @@ class SpaceTimeNonLocalBlock(nn.Module):
             nn.ReLU(inplace=True),
             nn.Conv2d(128, values, 3, padding=1),
         )
-        self.temperature = nn.Parameter(torch.tensor(10.0))
+        self.temperature, self.sharpen = nn.Parameter(torch.tensor(10.0)), sharpen
         self.channels = values + self.FINE
         if keys > self.channels:
             raise ValueError(f"keys ({keys}) may not be wider than values + {self.FINE}")
@@ -104,7 +104,8 @@ class SpaceTimeNonLocalBlock(nn.Module):
         values = torch.cat([entry.value for entry in memory.entries], -2)
         # keys of the values' width, laid out in a row: with these the fused kernel runs, three times as fast
         room = (0, self.channels - key.shape[-1])
-        query = F.pad(key * self.temperature, room)[:, None]
+        temperature = self.temperature if self.training else self.temperature * self.sharpen
+        query = F.pad(key * temperature, room)[:, None]
         keys = F.pad(torch.cat([entry.key for entry in memory.entries], -2), room)[:, None]
         each = (-1, values.shape[1], -1, -1)
         return F.scaled_dot_product_attention(query.expand(each), keys.expand(each), values, scale=1.0)

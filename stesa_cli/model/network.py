@@ -26,6 +26,8 @@ class MemoryConfig(Config):
     values: int = Field(64, ge=1)
     every: int = Field(5, ge=1)
     size: int = Field(6, ge=1)
+    sharpen: float = Field(1.0, gt=0)
+    """Outside training the memory holds many more positions than a clip did: the temperature is multiplied by this."""
 
 
 class ModelConfig(Config):
@@ -113,7 +115,8 @@ class Network(nn.Module):
         )
         self.memory = None
         if config.memory is not None:
-            self.memory = SpaceTimeNonLocalBlock(coarse_to_fine[1], config.memory.keys, config.memory.values)
+            memory = config.memory
+            self.memory = SpaceTimeNonLocalBlock(coarse_to_fine[1], memory.keys, memory.values, memory.sharpen)
         make_cell: Any = ConvLSTM
         if config.recurrence == "gru":
             make_cell = partial(ConvGRU, **config.model_dump(include={"reset_gates", "states", "candidate", "carry"}))

@@ -1,68 +1,34 @@
 """One true end-to-end of training: a tiny network on a tiny DAVIS, killed, resumed, validated."""
 
 import json
+import shutil
+import subprocess
+import sys
+import time
+import tomllib
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from stesa_cli.data.clip import collate
-from stesa_cli.data.sampling import ClipConfig, ClipDataset
 from stesa_cli.engine.checkpoint import export, load_network, read
-from stesa_cli.engine.recipe import RunConfig, open_data
+from stesa_cli.engine.curves import draw_curves
+from stesa_cli.engine.recipe import RunConfig, StageConfig, open_data
 from stesa_cli.engine.training import Trainer
 from stesa_cli.errors import ConfigError
-from stesa_cli.masks import write_mask
 
-CLIP = {"length": 3, "size": (64, 96), "objects": 2, "max_gap": 2, "paste": 0.5}
-CONFIG = RunConfig.parse(
-    {
-        "model": {
-            "encoder": "test_efficientnet",
-            "fold_batch_norm": True,
-            "skips": (8, 8, 8, 8),
-            "hidden": (8, 8, 8, 8),
-            "nlb": "res4",
-            "auxiliary": True,
-            "aggregate": True,
-            "memory": {"keys": 8, "values": 8},
-        },
-        "train": {"imagenet": False, "held_out": ["c"], "validate_every": 3, "checkpoint_every": 2},
-        "stages": [
-            {"steps": 3, "sources": {"davis2016": 1, "stills": 1}, "clip": CLIP, "warmup": 2},
-            {"steps": 3, "sources": {"davis2016": 1}, "clip": CLIP | {"length": 2}, "bootstrap": 0.5},
-        ],
-    }
-)
+from ..recipes import TINY
+
+CONFIG = RunConfig.parse(tomllib.loads(TINY))
+CLIP = CONFIG.stages[0].clip
 
 
-def picture(at: int, seed: int) -> tuple[Image.Image, np.ndarray]:
-    pixels = np.random.default_rng(seed).integers(0, 120, (64, 96, 3), np.uint8)
-    labels = np.zeros((64, 96), np.uint8)
-    labels[10:40, at : at + 30] = 1
-    pixels[labels == 1] += 100
-    return Image.fromarray(pixels), labels
-
-
-@pytest.fixture(scope="module")
-def tiny_data(tmp_path_factory):
-    root = tmp_path_factory.mktemp("data")
-    davis = root / "davis2016"
-    for number, name in enumerate("abc"):
-        for folder in ("JPEGImages", "Annotations"):
-            (davis / folder / "480p" / name).mkdir(parents=True)
-        for t in range(6):
-            image, labels = picture(5 + 8 * t, number)
-            image.save(davis / "JPEGImages" / "480p" / name / f"{t:05d}.jpg")
-            write_mask(davis / "Annotations" / "480p" / name / f"{t:05d}.png", labels)
-    (davis / "ImageSets" / "2016").mkdir(parents=True)
-    (davis / "ImageSets" / "2016" / "train.txt").write_text("a\nb\nc\n")
-    (root / "stills" / "set" / "JPEGImages").mkdir(parents=True)
-    image, labels = picture(40, 9)
-    image.save(root / "stills" / "set" / "JPEGImages" / "one.jpg")
-    write_mask(root / "stills" / "set" / "Annotations" / "one.png", labels)
-    return root
+def changed(train: dict[str, Any] | None = None, **stage: Any) -> RunConfig:
+    """The first stage alone, with other settings."""
+    stages = (CONFIG.stages[0].model_copy(update=stage),)
+    return CONFIG.model_copy(update={"stages": stages, "train": CONFIG.train.model_copy(update=train or {})})
 
 
 def run(config: RunConfig, data, folder, until: int | None = None) -> list:
@@ -77,7 +43,7 @@ def run(config: RunConfig, data, folder, until: int | None = None) -> list:
 def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(tiny_data, tmp_path):
     whole = run(CONFIG, tiny_data, tmp_path / "whole")
     assert [r.step for r in whole] == [1, 2, 3, 4, 5, 6]
-    assert whole[2].validation is not None and 0 <= whole[5].validation <= 1
+    assert whole[2].validation is not None and 0 <= whole[5].validation.J <= 1
     first = run(CONFIG, tiny_data, tmp_path / "killed", until=5)
     second = run(CONFIG, tiny_data, tmp_path / "killed")
     assert len(first) == 5 and [r.step for r in second] == [5, 6]  # the checkpoint is of step 4
@@ -91,12 +57,8 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(tiny_data, tmp_pat
 
 
 def test_training_lowers_the_loss(tiny_data, tmp_path):
-    stage = CONFIG.stages[0].model_copy(update={"steps": 60, "sources": {"davis2016": 1.0}, "decoder_rate": 3e-3})
-    train = CONFIG.train.model_copy(update={"held_out": ()})
-    losses = [
-        r.losses["soft_iou"]
-        for r in run(CONFIG.model_copy(update={"stages": (stage,), "train": train}), tiny_data, tmp_path)
-    ]
+    config = changed({"held_out": ()}, steps=60, sources={"davis2016": 1.0}, decoder_rate=3e-3)
+    losses = [r.losses["soft_iou"] for r in run(config, tiny_data, tmp_path)]
     assert np.mean(losses[-10:]) < 0.7 * np.mean(losses[:10])
 
 
@@ -128,31 +90,111 @@ def test_held_out_sequences_are_not_trained_on(tiny_data):
     assert [s.name for s in sources["davis2016"]] == ["a", "b"] and [s.name for s in held_out] == ["c"]
 
 
-def test_a_clip_is_a_function_of_seed_and_number(tiny_data):
-    sources, _ = open_data(CONFIG, tiny_data)
-    every = [(1.0, found) for found in sources.values()]
-
-    def clips(seed: int) -> ClipDataset:
-        return ClipDataset(every, ClipConfig(**CLIP), seed, 10)
-
-    one, again, other = clips(0)[3], clips(0)[3], clips(1)[3]
-    assert torch.equal(one.frames, again.frames) and torch.equal(one.labels, again.labels)
-    assert not torch.equal(one.frames, other.frames)
-    torch.manual_seed(5)
-    before = torch.get_rng_state()
-    clips(0)[0]
-    assert torch.equal(torch.get_rng_state(), before)
+def test_a_run_that_is_stopped_is_saved_and_goes_on_as_if_it_was_not(tiny_data, tmp_path):
+    stop: list[int] = []
+    reports = []
+    for report in Trainer(CONFIG, tiny_data, tmp_path / "stopped", device="cpu", workers=0).run(lambda: bool(stop)):
+        reports.append(report)
+        if report.step == 4:
+            stop.append(1)
+    assert [r.step for r in reports] == [1, 2, 3, 4, 5]  # the next step notices; 5 is no step that is saved anyway
+    reports += run(CONFIG, tiny_data, tmp_path / "stopped")
+    assert [r.losses for r in reports] == [r.losses for r in run(CONFIG, tiny_data, tmp_path / "whole")]
 
 
-def test_clips_hold_what_they_promise(tiny_data):
-    sources, _ = open_data(CONFIG, tiny_data)
-    dataset = ClipDataset([(1.0, found) for found in sources.values()], ClipConfig(**CLIP), 0, 30)
-    clips = [dataset[i] for i in range(30)]
-    for clip in clips:
-        assert clip.frames.shape == (3, 3, 64, 96) and clip.frames.dtype == torch.uint8
-        assert clip.labels.shape == (3, 64, 96) and clip.labels.dtype == torch.uint8
-        assert set(clip.labels[0].unique().tolist()) - {0} == set(range(1, clip.objects + 1))
-        assert set(clip.labels.unique().tolist()) <= set(range(clip.objects + 1))
-    assert {clip.objects for clip in clips} == {1, 2}
-    batch = collate(clips[:8])
-    assert batch.valid.sum(1).tolist() == [clip.objects for clip in clips[:8]]
+def test_the_run_folder_tells_how_it_came_about(tiny_data, tmp_path):
+    run(CONFIG, tiny_data, tmp_path, until=2)
+    time.sleep(1.1)  # TensorBoard tells its files apart by the second
+    reports = run(CONFIG, tiny_data, tmp_path)
+    assert RunConfig.parse(json.loads((tmp_path / "config.json").read_text())) == CONFIG
+    first, second = json.loads((tmp_path / "starts.json").read_text())
+    assert (first["step"], second["step"], first["seed"]) == (0, 2, 0)
+    assert first["versions"]["torch"] == torch.__version__.partition("+")[0]
+    assert first["data"]["davis2016"]["frames"] == 12 and len(first["data"]["davis2016"]["sha256"]) == 64
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [line["total"] for line in lines[2:]] == [report.losses["total"] for report in reports]
+    assert [line["step"] for line in lines if line.get("validation_loss", 0) > 0] == [3, 6]
+    assert [path.name for path in draw_curves(tmp_path)] == ["stage-1.png", "stage-2.png"]
+    events = EventAccumulator(str(tmp_path)).Reload()
+    assert {"loss/total", "loss/auxiliary", "held_out/J", "speed/images_per_second"} <= set(events.Tags()["scalars"])
+    assert [event.step for event in events.Scalars("loss/total")] == [1, 2, 3, 4, 5, 6]
+    assert events.Tags()["images"] == ["held_out/0", "held_out/1"]
+
+
+def test_a_run_does_not_go_on_with_other_data(tiny_data, tmp_path):
+    data = tmp_path / "data"
+    shutil.copytree(tiny_data, data)
+    run(CONFIG, data, tmp_path / "run", until=2)
+    (data / "davis2016/JPEGImages/480p/a/00005.jpg").unlink()
+    with pytest.raises(ConfigError, match="other data"):
+        run(CONFIG, data, tmp_path / "run")
+
+
+def test_a_batch_in_parts_is_the_same_batch(tiny_data, tmp_path):
+    train = {"batch_norm": "frozen"}
+    whole = run(changed(train, batch=4), tiny_data, tmp_path / "whole")
+    parts = run(changed(train, batch=4, accumulate=2), tiny_data, tmp_path / "parts")
+    for one, other in zip(whole, parts, strict=True):
+        assert other.losses == pytest.approx(one.losses, rel=1e-4)
+
+
+def test_frozen_batch_norms_keep_their_statistics(tiny_data, tmp_path):
+    def statistics(config: RunConfig, folder: str) -> torch.Tensor:
+        run(config, tiny_data, tmp_path / folder)
+        return read(tmp_path / folder / "last.safetensors")[0]["model.skips.0.1.running_mean"]
+
+    assert statistics(changed({"batch_norm": "frozen"}), "frozen").abs().max() == 0
+    assert statistics(changed(), "trained").abs().max() > 0
+
+
+def test_two_processes_train_as_one(tiny_data, tmp_path):
+    """Batch norms of the encoder are trained, too: their statistics are those of the whole batch."""
+    config = tmp_path / "tiny.toml"
+    config.write_text(TINY.replace("fold_batch_norm = true", "fold_batch_norm = false"))
+    arguments = ["-m", "stesa_cli", "train", "--config", config, "--data-root", tiny_data]
+    arguments += ["--device", "cpu", "--precision", "fp32", "--workers", "0"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*command, *arguments, "--run-folder", tmp_path / "two"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("step 3: held-out J") == 1  # only the main process speaks
+    one = run(RunConfig.load(config), tiny_data, tmp_path / "one")
+    lines = [json.loads(line) for line in (tmp_path / "two" / "metrics.jsonl").read_text().splitlines()]
+    for report, line in zip(one, lines, strict=True):
+        assert {name: line[name] for name in report.losses} == pytest.approx(report.losses, rel=1e-5)
+    start = json.loads((tmp_path / "two" / "starts.json").read_text())[0]
+    assert start["processes"] == 2
+    expected, found = (read(tmp_path / name / "last.safetensors")[0] for name in ("one", "two"))
+    for name, tensor in expected.items():
+        if not name.startswith("optimizer."):
+            torch.testing.assert_close(found[name], tensor, rtol=1e-4, atol=5e-5, msg=lambda m, n=name: f"{n}: {m}")
+
+
+def test_all_that_does_not_fit_is_told_at_once(tiny_data, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "3")
+    config = changed({"frozen": ("encoder.bakbone",), "held_out": ("c", "d")})
+    with pytest.raises(ConfigError) as caught:
+        Trainer(config, tiny_data, tmp_path, device="cpu")
+    for part in ("'encoder.bakbone'", "a batch of 2 clips cannot be shared by 3 processes", "held-out sequences d"):
+        assert part in str(caught.value)
+
+
+def test_missing_data_names_the_command_that_gets_them(tmp_path):
+    with pytest.raises(ConfigError, match="stesa data get davis-2016"):
+        open_data(CONFIG, tmp_path)
+
+
+def test_stages_are_chosen_by_number():
+    assert [stage.steps for stage in CONFIG.adapted(stages="2").stages] == [3]
+    assert [stage.steps for stage in CONFIG.adapted(stages="2,1", steps=10).stages] == [5, 5]
+    with pytest.raises(ConfigError, match="from 1 to 2"):
+        CONFIG.adapted(stages="3")
+
+
+def test_impossible_settings_are_refused_together():
+    with pytest.raises(ConfigError) as caught:
+        RunConfig.parse({"model": {"encodr": "x"}, "stages": [{"steps": 0, "sources": {}, "batch": 3}]})
+    assert all(part in str(caught.value) for part in ("model.encodr", "stages.0.steps", "stages.0.sources"))
+    with pytest.raises(ConfigError, match="2 parts"):
+        StageConfig.parse({"steps": 1, "sources": {"stills": 1}, "batch": 3, "accumulate": 2})

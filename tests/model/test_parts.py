@@ -68,7 +68,7 @@ def test_non_local_block(pairwise):
 
 
 def test_reading_the_memory_is_attention_over_all_positions():
-    block = SpaceTimeNonLocalBlock(6, keys=4, values=3)
+    block = SpaceTimeNonLocalBlock(6, keys=4, values=3, sharpen=1.5).eval()
     features, masks = torch.randn(1, 6, 2, 3), torch.rand(1, 2, 8, 12)
     memory = Memory(1, 3)
     for index in range(2):
@@ -77,7 +77,7 @@ def test_reading_the_memory_is_attention_over_all_positions():
         )
     keys = torch.cat([e.key for e in memory.entries], 1)[0]
     values = torch.cat([e.value for e in memory.entries], 2)[0]
-    affinity = (block.temperature * block.key(features)[0] @ keys.T).softmax(1)
+    affinity = (1.5 * block.temperature * block.key(features)[0] @ keys.T).softmax(1)
     expected = torch.stack([affinity @ of for of in values])[None]
     assert_close(block.read(block.key(features), memory), expected)
     assert expected.shape == (1, 2, 6, 3 + 16)

@@ -1,0 +1,148 @@
+"""The paper's tables at a scale that a small machine affords: one smaller encoder, DAVIS-2016 train, equal steps and
+seeds for every row, J on held-out train sequences after the last step.
+
+python benchmarks/ablations.py --table 3 --steps 600 --seeds 0 1
+
+Run it again after an interruption: finished runs are read, an unfinished one goes on. The page is written from all runs
+of that many steps in the run folder, so that tables can be run one after another.
+"""
+
+import argparse
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+
+from stesa_cli.data.sampling import ClipConfig
+from stesa_cli.engine.recipe import RunConfig, StageConfig
+from stesa_cli.engine.training import Trainer
+from stesa_cli.files import write_text
+
+
+@dataclass(frozen=True)
+class Row:
+    name: str
+    config: str
+    paper: float  # J of the paper, DAVIS-2017 test-dev
+    data: str = "davis2016"
+
+
+TABLES = {
+    1: [
+        Row("RVOS", "rvos", 32.1),
+        Row("STESA-GRU", "stesa_gru", 33.9),
+    ],
+    2: [
+        Row("STESA-GRU, pretrained only", "stesa_gru", 40.1, "stills"),
+        Row("the same without auxiliary loss", "stesa_gru_no_aux", 40.8, "stills"),
+    ],
+    3: [Row("one reset gate", "gru_1gate", 34.2), Row("two reset gates", "gru_2gates", 30.1)],
+    4: [
+        Row("GRU, NLB after res3", "gru_res3", 33.5),
+        Row("GRU, NLB after res4", "gru_res4", 32.4),
+        Row("GRU, NLB after res5", "gru_res5", 28.9),
+        Row("LSTM, NLB after res3", "lstm_res3", 30.0),
+        Row("LSTM, NLB after res4", "lstm_res4", 29.8),
+        Row("LSTM, NLB after res5", "lstm_res5", 30.6),
+    ],
+    5: [
+        Row("one reset gate, NLB after res3, auxiliary loss", "stesa_gru", 33.9),
+        Row("two reset gates, NLB after res4, auxiliary loss", "stesa_gru2_res4", 31.9),
+    ],
+}
+
+
+def recipe(row: Row, seed: int, args: argparse.Namespace) -> RunConfig:
+    """The row's model on the smaller encoder, its losses and rates; what the paper's stages say of data is reduced."""
+    paper = RunConfig.load(f"paper/{row.config}")
+    clip = ClipConfig(length=4, size=tuple(args.size), objects=2, max_gap=2, zoom=(0.5, 1.0), paste=0.0, truth_fed=0.0)
+    last = paper.stages[-1]
+    stage = StageConfig(
+        steps=args.steps,
+        sources={row.data: 1.0},
+        clip=clip,
+        batch=2,
+        decoder_rate=last.decoder_rate,
+        encoder_rate=last.encoder_rate,
+        warmup=last.warmup,
+        floor=last.floor,
+    )
+    train = {
+        "seed": seed,
+        "imagenet": not args.no_imagenet,
+        "held_out": tuple(args.held_out or RunConfig.load("stesa").train.held_out),
+        "validate_every": args.steps,
+    }
+    return RunConfig(
+        model=paper.model.model_copy(update={"encoder": args.encoder, "fold_batch_norm": True}),
+        train=paper.train.model_copy(update=train),
+        stages=(stage,),
+    )
+
+
+def folder(row: Row, seed: int, args: argparse.Namespace) -> Path:
+    return args.runs / str(args.steps) / f"{row.config}-{row.data}-{seed}"
+
+
+def score(path: Path, steps: int) -> float | None:
+    """J of a finished run."""
+    metrics = path / "metrics.jsonl"
+    lines = metrics.read_text().splitlines() if metrics.is_file() else []
+    line = json.loads(lines[-1]) if len(lines) == steps else {}
+    return line.get("validation_J")
+
+
+def page(args: argparse.Namespace) -> str:
+    lines = [
+        "# Ablations at reduced scale",
+        "",
+        f"The models of the paper's tables with the encoder `{args.encoder}` instead of ResNet-101: {args.steps} steps",
+        f"of 2 clips × 4 frames × up to 2 objects at {args.size[0]}×{args.size[1]}, trained on DAVIS-2016 train (Table",
+        "2: on stills), no pretraining but ImageNet. J (%) on held-out train sequences after the last step: mean ±",
+        "standard deviation over seeds. The paper's column is J on DAVIS-2017 test-dev after its own, far longer",
+        "training: compare the order of the rows, not the numbers. Made by `python benchmarks/ablations.py`.",
+    ]
+    for number, rows in TABLES.items():
+        body = []
+        for row in rows:
+            paths = sorted((args.runs / str(args.steps)).glob(f"{row.config}-{row.data}-*"))
+            found = [100 * j for path in paths if (j := score(path, args.steps)) is not None]
+            if found:
+                spread = f" ± {stdev(found):.1f}" if len(found) > 1 else ""
+                each = ", ".join(f"{j:.1f}" for j in found)
+                body.append(f"| {row.name} | `{row.config}` | {mean(found):.1f}{spread} | {each} | {row.paper} |")
+        if body:
+            lines += ["", f"## Table {number}", "", "| row | config | J | each seed | paper |", "|---|---|---|---|---|"]
+            lines += body
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--table", type=int, nargs="+", choices=TABLES, default=[3])
+    parser.add_argument("--steps", type=int, default=600)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--runs", type=Path, default=Path("runs/ablations"))
+    parser.add_argument("--page", type=Path, default=Path("docs/ablations.md"))
+    parser.add_argument("--encoder", default="tf_efficientnet_lite2")
+    parser.add_argument("--no-imagenet", action="store_true")
+    parser.add_argument("--size", type=int, nargs=2, default=[192, 352])
+    parser.add_argument("--held-out", nargs="+", help="default: those of the config stesa")
+    parser.add_argument("--device", default="auto")
+    args = parser.parse_args()
+    rows = dict.fromkeys(row for number in args.table for row in TABLES[number])
+    for seed in args.seeds:
+        for row in rows:
+            path = folder(row, seed, args)
+            if score(path, args.steps) is None:
+                print(f"{row.name}, seed {seed}: {path}", flush=True)
+                for report in Trainer(recipe(row, seed, args), args.data, path, args.device).run():
+                    if report.step % 50 == 0 or report.validation:
+                        print(f"  step {report.step}: loss {report.losses['total']:.3f}", flush=True)
+            write_text(args.page, page(args))
+    print(args.page.read_text())
+
+
+if __name__ == "__main__":
+    main()

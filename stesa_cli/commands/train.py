@@ -37,6 +37,10 @@ def train(
             "--run", "--run-folder", help="Run folder; an unfinished one is resumed [default: runs/<config>]."
         ),
     ] = None,
+    initial: Annotated[
+        str | None,
+        typer.Option("--from", help="Weights to begin with: fine-tune shipped ones (stesa) or a .safetensors file."),
+    ] = None,
     stages: Annotated[str | None, typer.Option(help="Only these stages of the config, such as 3 or 1,2.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Scale all stages to this many steps together.")] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the config's seed.")] = None,
@@ -65,7 +69,7 @@ def train(
         from stesa_cli.engine.recipe import RunConfig
         from stesa_cli.engine.training import Trainer
 
-        settings = RunConfig.load(config).adapted(dataset, year, steps, seed, stages)
+        settings = RunConfig.load(config).adapted(dataset, year, steps, seed, stages, initial)
         folder = run or Path("runs") / Path(config).stem
         trainer = Trainer(settings, data_root, folder, device, precision, workers, compiled)  # type: ignore[arg-type]
     if dry_run:

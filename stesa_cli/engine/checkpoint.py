@@ -74,6 +74,12 @@ def load_network(weights: str | Path) -> tuple[Network, dict[str, Any]]:
     return network.float().eval(), info
 
 
+def load_weights(network: Network, weights: str | Path) -> None:
+    """Load the weights of a checkpoint into a network of another's making. Raises ConfigError as ``load_strictly``."""
+    path = find_weights(weights)
+    load_strictly(network, _weights(read(path)[0]), path)
+
+
 def _weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The averaged weights of a training checkpoint, all of a plain one."""
     return {n.removeprefix("ema."): t for n, t in tensors.items() if n.startswith("ema.")} or tensors

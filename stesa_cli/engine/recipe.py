@@ -68,6 +68,8 @@ class TrainConfig(Config):
 
     seed: int = 0
     imagenet: bool = True
+    initial: str | None = None
+    """Weights to begin with, shipped ones by name or a file, instead of ImageNet's and chance."""
     frozen: tuple[str, ...] = ()
     """Prefixes of parameter names that are not trained."""
     batch_norm: Literal["trained", "frozen"] = "trained"
@@ -122,9 +124,10 @@ class RunConfig(Config):
         steps: int | None = None,
         seed: int | None = None,
         stages: str | None = None,
+        initial: str | None = None,
     ) -> "RunConfig":
         """With some of the stages, such as ``2,3``, other data, such as ``stills,davis=3``, another length in all,
-        another seed. Raises ConfigError."""
+        another seed, other weights to begin with. Raises ConfigError."""
         chosen = self.stages if stages is None else _stages(stages, self.stages)
         total = sum(stage.steps for stage in chosen)
         changes = {} if dataset is None else {"sources": _sources(dataset, year)}
@@ -132,7 +135,8 @@ class RunConfig(Config):
         for stage in chosen:
             length = stage.steps if steps is None else max(1, round(stage.steps * steps / total))
             adapted.append(StageConfig.parse(stage.model_dump() | changes | {"steps": length}, "--dataset"))
-        train = self.train if seed is None else self.train.model_copy(update={"seed": seed})
+        given = {"seed": seed, "initial": initial}
+        train = self.train.model_copy(update={name: value for name, value in given.items() if value is not None})
         return RunConfig(model=self.model, train=train, stages=tuple(adapted))
 
 

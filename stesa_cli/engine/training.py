@@ -57,7 +57,7 @@ class Trainer:
             self.sources, self.held_out = open_data(config, data_root)
         torch.manual_seed(config.train.seed)
         with problems.noted():
-            self.network = Network(config.model, imagenet=config.train.imagenet and not self.folder.last.is_file())
+            self.network = _network(config, new=not self.folder.last.is_file())
             problems.found += _unfitting(config, self.network)
         missing = [name for name in EXTRA if not find_spec(name)]
         problems.found += [f"training needs {name}; pip install 'stesa-cli[train]'" for name in missing]
@@ -252,6 +252,15 @@ def _average(decay: float) -> Callable[..., None]:
         get_ema_multi_avg_fn(min(decay, (1 + int(count)) / (10 + int(count))))(averaged, current, count)
 
     return update
+
+
+def _network(config: RunConfig, new: bool) -> Network:
+    """The network of a run; a new run begins with what the config says."""
+    initial = config.train.initial if new else None
+    network = Network(config.model, imagenet=config.train.imagenet and new and not initial)
+    if initial:
+        checkpoint.load_weights(network, initial)
+    return network
 
 
 def _unfitting(config: RunConfig, network: Network) -> list[str]:

@@ -80,7 +80,8 @@ class SpaceTimeNonLocalBlock(nn.Module):
             nn.ReLU(inplace=True),
             nn.Conv2d(128, values, 3, padding=1),
         )
-        self.temperature, self.sharpen = nn.Parameter(torch.tensor(10.0)), sharpen
+        # its logarithm, as steps of one size must move it as they move the other weights
+        self.log_temperature, self.sharpen = nn.Parameter(torch.tensor(10.0).log()), sharpen
         self.channels = values + self.FINE
         if keys > self.channels:
             raise ValueError(f"keys ({keys}) may not be wider than values + {self.FINE}")
@@ -104,7 +105,7 @@ class SpaceTimeNonLocalBlock(nn.Module):
         values = torch.cat([entry.value for entry in memory.entries], -2)
         # keys of the values' width, laid out in a row: with these the fused kernel runs, three times as fast
         room = (0, self.channels - key.shape[-1])
-        temperature = self.temperature if self.training else self.temperature * self.sharpen
+        temperature = self.log_temperature.exp() * (1.0 if self.training else self.sharpen)
         query = F.pad(key * temperature, room)[:, None]
         keys = F.pad(torch.cat([entry.key for entry in memory.entries], -2), room)[:, None]
         each = (-1, values.shape[1], -1, -1)

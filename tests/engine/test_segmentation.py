@@ -99,7 +99,7 @@ def test_checkpoints_are_strict(tmp_path):
     loaded, info = load_network(path)
     assert info == {"step": 3} and loaded.config == MODEL and not loaded.training
     assert all(torch.equal(loaded.state_dict()[name], weights[name]) for name in weights)
-    name = "memory.temperature"
+    name = "memory.log_temperature"
     save(path, {("other" if n == name else n): t for n, t in weights.items()}, MODEL, {})
     with pytest.raises(ConfigError, match=rf"1 missing tensors, such as {name}; 1 unexpected tensors, such as other"):
         load_network(path)

@@ -1,5 +1,7 @@
 """The parts of the network against their equations, written out by hand."""
 
+import math
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -77,7 +79,7 @@ def test_reading_the_memory_is_attention_over_all_positions():
         )
     keys = torch.cat([e.key for e in memory.entries], 1)[0]
     values = torch.cat([e.value for e in memory.entries], 2)[0]
-    affinity = (1.5 * block.temperature * block.key(features)[0] @ keys.T).softmax(1)
+    affinity = (1.5 * block.log_temperature.exp() * block.key(features)[0] @ keys.T).softmax(1)
     expected = torch.stack([affinity @ of for of in values])[None]
     assert_close(block.read(block.key(features), memory), expected)
     assert expected.shape == (1, 2, 6, 3 + 16)
@@ -85,7 +87,7 @@ def test_reading_the_memory_is_attention_over_all_positions():
 
 def test_a_sharp_memory_returns_the_fine_shape_of_the_mask():
     block = SpaceTimeNonLocalBlock(6, keys=4, values=3)
-    block.temperature.data.fill_(1e4)
+    block.log_temperature.data.fill_(math.log(1e4))
     features, masks = torch.randn(1, 6, 2, 3), (torch.rand(1, 2, 8, 12) > 0.5).float()
     key = block.key(features)
     answer = block.read(key, Memory(1, 3).write(Entry(0, key, block.value(features, masks, masks))))

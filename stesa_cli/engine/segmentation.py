@@ -1,7 +1,9 @@
 """The Segmenter: the first frame and its mask, then frame by frame, in constant memory."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from pickle import UnpicklingError
 
 import numpy as np
 import torch
@@ -10,34 +12,69 @@ from torch import Tensor
 
 from stesa_cli.engine.checkpoint import load_network
 from stesa_cli.engine.runtime import Precision, autocast, find_device, place
-from stesa_cli.errors import InputError
+from stesa_cli.errors import InputError, StesaError
+from stesa_cli.files import atomic
 from stesa_cli.masks import object_ids, one_hot, soft_aggregation
-from stesa_cli.model.network import MULTIPLE, Network, State
+from stesa_cli.model.attention import Entry, Memory
+from stesa_cli.model.network import MULTIPLE, Features, Network, State
 
 DEFAULT_SIZE = 480
+CHUNK = 16
+"""Objects that the network decodes together; more of them go through it one chunk after another."""
+
+
+@dataclass(frozen=True)
+class View:
+    """One way to look at a frame: its short side in pixels, and whether it is mirrored."""
+
+    size: int
+    flip: bool = False
+
+    def of(self, image: Tensor) -> Tensor:
+        """An image (1, 3, H, W), reduced and never enlarged, its sides multiples of 32."""
+        scale = min(1.0, self.size / min(image.shape[2:]))
+        size = [max(MULTIPLE, round(side * scale / MULTIPLE) * MULTIPLE) for side in image.shape[2:]]
+        if size != list(image.shape[2:]):
+            image = F.interpolate(image, size=size, mode="bilinear", antialias=True)
+        return self.mirrored(image).contiguous(memory_format=torch.channels_last)
+
+    def mirrored(self, maps: Tensor) -> Tensor:
+        """Maps (…, h, w) of the frame as the view has them, and back."""
+        return maps.flip(-1) if self.flip else maps
 
 
 @dataclass
 class _Group:
-    """Objects that were given together and share a state."""
+    """Objects that are decoded together, with a state for each view."""
 
     ids: list[int]
-    state: State
+    states: list[State]
 
 
 class Segmenter:
     """Segments one video. ``start`` with a frame and its label map, then ``step`` for every following frame, which may
     bring masks of further objects, or better masks of known ones.
 
-    ``size`` is the short side at which the network sees the frames, in pixels; frames are never enlarged."""
+    ``size`` is the short side at which the network sees the frames, in pixels; frames are never enlarged.
+    ``remembered`` is how many frames the memory holds, by default as the network's config says; when a GPU runs out of
+    memory, it is halved until the video fits. The answers of several ``views``, which take the place of ``size``, are
+    averaged."""
 
     def __init__(
-        self, network: Network, size: int = DEFAULT_SIZE, device: str = "auto", precision: Precision = "auto"
+        self,
+        network: Network,
+        size: int = DEFAULT_SIZE,
+        device: str = "auto",
+        precision: Precision = "auto",
+        remembered: int | None = None,
+        views: Sequence[View] = (),
     ) -> None:
         self.device = find_device(device)
         self.network = network.eval()
         place(network, self.device)
-        self.size, self.precision = size, precision
+        self.views, self.precision = list(views) or [View(size)], precision
+        memory = network.config.memory
+        self.remembered = remembered or (memory.size if memory else 0)
         self.ids: list[int] = []
         self._groups: list[_Group] = []
 
@@ -48,9 +85,11 @@ class Segmenter:
         size: int = DEFAULT_SIZE,
         device: str = "auto",
         precision: Precision = "auto",
+        remembered: int | None = None,
+        views: Sequence[View] = (),
     ) -> "Segmenter":
         """From a checkpoint, or the name of shipped weights."""
-        return cls(load_network(weights)[0], size, device, precision)
+        return cls(load_network(weights)[0], size, device, precision, remembered, views)
 
     def start(self, image: np.ndarray, labels: np.ndarray) -> Tensor:
         """Begin anew with a frame (H, W, 3) uint8 RGB and its label map (H, W) uint8, whose ids become the objects.
@@ -58,69 +97,121 @@ class Segmenter:
         self.ids, self._groups = [], []
         return self.step(image, labels)
 
-    @torch.inference_mode()
     def step(self, image: np.ndarray, labels: np.ndarray | None = None) -> Tensor:
         """The next frame (H, W, 3) uint8 RGB -> probabilities (O + 1, H, W) on the device, background first, then in
         the order of ``ids``.
 
         ``labels`` (H, W) uint8 gives the whole masks of some objects in this frame: they are taken as they are, new ids
-        become new objects. Raises InputError when it has another size than the frame, or no object."""
+        become new objects. Raises InputError when it has another size than the frame, or no object; StesaError when the
+        GPU is too small."""
         given_ids = [] if labels is None else _checked_ids(image, labels)
         if not self._groups and not given_ids:
             raise RuntimeError("call start with the first frame and its mask before step")
+        while True:
+            try:
+                return self._step(image, labels, given_ids)
+            except torch.OutOfMemoryError as error:
+                if self.remembered <= 1:
+                    smaller = max(MULTIPLE, self.views[0].size // 2)
+                    fix = f"use --size {smaller}, or --device cpu"
+                    raise StesaError("the GPU has too little memory for this video", fix=fix) from error
+                self._forget()
+
+    def _forget(self) -> None:
+        """Halve the memory."""
+        self.remembered //= 2
+        for group in self._groups:
+            group.states = [
+                replace(state, memory=state.memory.resized(self.remembered)) if state.memory else state
+                for state in group.states
+            ]
+        torch.cuda.empty_cache()
+
+    def save(self, path: Path) -> None:
+        """Write all that is needed to go on, for ``restore``. Raises OutputError."""
+        with atomic(path) as temporary:
+            torch.save((self.remembered, self.ids, self._groups), temporary)
+
+    def restore(self, path: Path) -> None:
+        """Go on after the frame that was the last one when ``save`` wrote the file: what follows is the same, to the
+        bit on a CPU. Raises InputError when the file cannot be read."""
+        try:
+            with torch.serialization.safe_globals([_Group, State, Memory, Entry]):
+                saved = torch.load(path, map_location=self.device, weights_only=True)
+        except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
+            raise InputError("cannot be read", path, "begin anew with --overwrite") from error
+        self.remembered, self.ids, self._groups = saved
+
+    @torch.inference_mode()
+    def _step(self, image: np.ndarray, labels: np.ndarray | None, given_ids: list[int]) -> Tensor:
+        new = [i for i in given_ids if i not in self.ids]
+        ids = self.ids + new
         with autocast(self.device, self.precision):
-            features = self.network.encode(self._images(image))
-            decoded = [self.network.decode(features, group.state) for group in self._groups]
-            small, full = self._probabilities([prediction.objects for prediction, _ in decoded], image)
-            new = [i for i in given_ids if i not in self.ids]
-            self.ids += new
+            pixels = torch.from_numpy(image).to(self.device).permute(2, 0, 1)[None].float() / 255
+            features = [self.network.encode(view.of(pixels)) for view in self.views]
+            decoded = [
+                [self.network.decode(f, state) for f, state in zip(features, group.states, strict=True)]
+                for group in self._groups
+            ]
+            small, full = self._probabilities(features, [[p.objects for p, _ in each] for each in decoded], image.shape)
             if labels is not None:
-                given = one_hot(torch.from_numpy(labels), self.ids).to(self.device)
-                reduced = F.interpolate(given[None], size=small.shape[1:], mode="area")[0]
-                fixed = torch.tensor([i in given_ids for i in self.ids], device=self.device)
-                small = _overruled(F.pad(small, (0, 0, 0, 0, 0, len(new))), reduced, fixed)
+                given = one_hot(torch.from_numpy(labels), ids).to(self.device)
+                reduced = F.interpolate(given[None], size=small.shape[2:], mode="area")[0]
+                fixed = torch.tensor([i in given_ids for i in ids], device=self.device)
+                small = _overruled(F.pad(small[0], (0, 0, 0, 0, 0, len(new))), reduced, fixed)[None]
                 with_background = F.pad(given, (0, 0, 0, 0, 1, 0)), F.pad(fixed, (1, 0))
                 full = _overruled(F.pad(full, (0, 0, 0, 0, 0, len(new))), *with_background)
                 full = full / full.sum(0).clamp(min=1e-6)
-            masks = dict(zip(self.ids, small, strict=True))
-            present = small.sum(0)[None, None]
-            for group, (_, hidden) in zip(self._groups, decoded, strict=True):
-                state = replace(group.state, hidden=hidden)
-                handed_on = torch.stack([masks[i] for i in group.ids])[None]
-                group.state = self.network.advance(features, state, handed_on, present)
-            if new:
-                handed_on = torch.stack([masks[i] for i in new])[None]
-                self._groups.append(_Group(new, self.network.start(features, handed_on, present=present)[1]))
+            handed_on = [v.mirrored(_resized(small, f)) for v, f in zip(self.views, features, strict=True)]
+            present = [masks.sum(1, keepdim=True) for masks in handed_on]
+            groups = []
+            for group, each in zip(self._groups, decoded, strict=True):
+                chosen, corrected = [ids.index(i) for i in group.ids], not set(given_ids).isdisjoint(group.ids)
+                states = [
+                    self.network.advance(f, replace(state, hidden=hidden), masks[:, chosen], every, corrected)
+                    for f, state, (_, hidden), masks, every in zip(
+                        features, group.states, each, handed_on, present, strict=True
+                    )
+                ]
+                groups.append(_Group(group.ids, states))
+            for members in (new[at : at + CHUNK] for at in range(0, len(new), CHUNK)):
+                chosen = [ids.index(i) for i in members]
+                states = [
+                    self.network.start(f, masks[:, chosen], present=every, remembered=self.remembered)[1]
+                    for f, masks, every in zip(features, handed_on, present, strict=True)
+                ]
+                groups.append(_Group(members, states))
+        self.ids, self._groups = ids, groups
         return full
 
-    def _probabilities(self, objects: list[Tensor], image: np.ndarray) -> tuple[Tensor, Tensor]:
-        """The objects' masks (O, H/2, W/2) at the network's scale, and (O + 1, H, W) with the background at the
-        frame's, from the logits of each group."""
-        height, width = self._network_size(image)
-        if not objects:
-            size = image.shape[:2]
-            return torch.empty(0, height // 2, width // 2, device=self.device), torch.ones(1, *size, device=self.device)
-        every = torch.cat(objects, 1)
-        logits = soft_aggregation(every)
-        masks = logits.softmax(1)[:, 1:] if self.network.config.aggregate else every.sigmoid()
-        full = F.interpolate(logits, size=image.shape[:2], mode="bilinear", align_corners=False)
-        return masks[0], full[0].softmax(0)
-
-    def _network_size(self, image: np.ndarray) -> tuple[int, int]:
-        height, width = image.shape[:2]
-        scale = min(1.0, self.size / min(height, width))
-        return _rounded(height * scale), _rounded(width * scale)
-
-    def _images(self, image: np.ndarray) -> Tensor:
-        pixels = torch.from_numpy(image).to(self.device).permute(2, 0, 1)[None].float() / 255
-        size = self._network_size(image)
-        if size != image.shape[:2]:
-            pixels = F.interpolate(pixels, size=size, mode="bilinear", antialias=True)
-        return pixels.contiguous(memory_format=torch.channels_last)
+    def _probabilities(
+        self, features: list[Features], objects: list[list[Tensor]], size: tuple[int, ...]
+    ) -> tuple[Tensor, Tensor]:
+        """The objects' masks (1, O, h, w) at the scale of the first view, and (O + 1, H, W) with the background at the
+        frame's ``size``, from the logits that each group has for each view."""
+        none = features[0].skips[-1].new_empty(1, 0, *_fine(features[0]))
+        logits = torch.cat([none, *(each[0] for each in objects)], 1).float()
+        if len(self.views) > 1 and objects:
+            each_view = [torch.cat(parts, 1) for parts in zip(*objects, strict=True)]
+            found = [
+                _resized(v.mirrored(each.sigmoid()), features[0]) for v, each in zip(self.views, each_view, strict=True)
+            ]
+            logits = torch.stack(found).mean(0).logit(1e-6)
+        together = soft_aggregation(logits)
+        masks = together.softmax(1)[:, 1:] if self.network.config.aggregate else logits.sigmoid()
+        full = F.interpolate(together, size=size[:2], mode="bilinear", align_corners=False)
+        return masks, full[0].softmax(0)
 
 
-def _rounded(side: float) -> int:
-    return max(MULTIPLE, round(side / MULTIPLE) * MULTIPLE)
+def _fine(features: Features) -> tuple[int, int]:
+    """Height and width of the network's masks."""
+    height, width = features.skips[-1].shape[2:]
+    return 2 * height, 2 * width
+
+
+def _resized(masks: Tensor, features: Features) -> Tensor:
+    size = _fine(features)
+    return masks if masks.shape[2:] == size else F.interpolate(masks, size=size, mode="bilinear", antialias=True)
 
 
 def _checked_ids(image: np.ndarray, labels: np.ndarray) -> list[int]:

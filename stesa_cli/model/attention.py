@@ -39,29 +39,40 @@ class NonLocalBlock(nn.Module):
         return x + self.out(answer.transpose(1, 2).unflatten(2, x.shape[2:]))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Entry:
-    """One remembered frame with N = h·w positions at stride 16: ``key`` (B, N, K), ``value`` (B, O, N, V)."""
+    """One remembered frame with N = h·w positions at stride 16: ``key`` (B, N, K), ``value`` (B, O, N, V); ``given``
+    where its mask is no prediction."""
 
     index: int
     key: Tensor
     value: Tensor
+    given: bool = False
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Remembered frames: the first and the newest always, every ``every``-th in between; beyond ``size`` (the newest
-    not counted) the oldest but the first is dropped."""
+    """Remembered frames: the first and the newest always, in between those that were given and every ``every``-th;
+    beyond ``size`` (the newest not counted) the oldest but the first is dropped, given ones last of all."""
 
     every: int
     size: int
     entries: tuple[Entry, ...] = ()
 
     def write(self, entry: Entry) -> "Memory":
-        kept = [old for old in self.entries if old.index % self.every == 0]
-        if len(kept) > self.size:
-            del kept[1]
-        return replace(self, entries=(*kept, entry))
+        kept = [old for old in self.entries if old.given or old.index % self.every == 0]
+        return replace(self, entries=(*_few(kept, self.size), entry))
+
+    def resized(self, size: int) -> "Memory":
+        """With room for another number of frames."""
+        return replace(self, size=size, entries=(*_few(list(self.entries[:-1]), size), *self.entries[-1:]))
+
+
+def _few(entries: list[Entry], size: int) -> list[Entry]:
+    while len(entries) > size > 0:
+        others = entries[1:]
+        entries.remove(next((entry for entry in others if not entry.given), others[0]))
+    return entries
 
 
 class SpaceTimeNonLocalBlock(nn.Module):

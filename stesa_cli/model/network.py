@@ -153,12 +153,19 @@ class Network(nn.Module):
         return predictions
 
     def start(
-        self, features: Features, masks: Tensor, valid: Tensor | None = None, present: Tensor | None = None
+        self,
+        features: Features,
+        masks: Tensor,
+        valid: Tensor | None = None,
+        present: Tensor | None = None,
+        remembered: int | None = None,
     ) -> tuple[Prediction, State]:
         """The first frame with its given masks (B, O, H/2, W/2) in [0, 1]: warms the hidden states up, fills the
-        memory. ``present`` as in ``advance``."""
+        memory. ``present`` as in ``advance``; ``remembered`` frames the memory holds, if not as the config says."""
         valid = masks.new_ones(masks.shape[:2], dtype=torch.bool) if valid is None else valid
-        state = self.advance(features, State(masks, valid), masks, present)
+        config = self.config.memory
+        memory = Memory(config.every, remembered or config.size) if config else None
+        state = self.advance(features, State(masks, valid, memory=memory), masks, present, given=True)
         prediction, hidden = self.decode(features, state)
         return prediction, replace(state, hidden=hidden)
 
@@ -182,13 +189,15 @@ class Network(nn.Module):
         objects = objects.float().masked_fill(~state.valid[..., None, None], -30)
         return Prediction(soft_aggregation(objects), objects, auxiliary), hidden
 
-    def advance(self, features: Features, state: State, masks: Tensor, present: Tensor | None = None) -> State:
-        """Hand ``masks`` (B, O, H/2, W/2) of this frame on to the next, and write them to the memory. ``present``
-        (B, 1, H/2, W/2) is the sum of all masks, where objects of other states share the frame."""
+    def advance(
+        self, features: Features, state: State, masks: Tensor, present: Tensor | None = None, given: bool = False
+    ) -> State:
+        """Hand ``masks`` (B, O, H/2, W/2) of this frame, predicted or ``given``, on to the next, and write them to the
+        memory. ``present`` (B, 1, H/2, W/2) is the sum of all masks, where objects of other states share the frame."""
         memory = state.memory
-        if self.memory is not None and self.config.memory is not None and features.key is not None:
-            memory = memory or Memory(self.config.memory.every, self.config.memory.size)
+        if self.memory is not None and memory is not None and features.key is not None:
             present = masks.sum(1, keepdim=True) if present is None else present
             fine, others = (reduce(m, 2, "area") for m in (masks, (present - masks).clamp(0, 1)))
-            memory = memory.write(Entry(state.frames, features.key, self.memory.value(features.middle, fine, others)))
+            value = self.memory.value(features.middle, fine, others)
+            memory = memory.write(Entry(state.frames, features.key, value, given))
         return replace(state, masks=masks, memory=memory, frames=state.frames + 1)

@@ -3,8 +3,8 @@ import pytest
 import torch
 
 from stesa_cli.engine.checkpoint import load_network, read, save
-from stesa_cli.engine.segmentation import Segmenter
-from stesa_cli.errors import ConfigError, InputError
+from stesa_cli.engine.segmentation import Segmenter, View
+from stesa_cli.errors import ConfigError, InputError, StesaError
 from stesa_cli.model.network import MemoryConfig, ModelConfig, Network
 
 MODEL = ModelConfig(
@@ -43,7 +43,7 @@ def test_memory_does_not_grow(segmenter):
     sizes = []
     for _ in range(9):
         segmenter.step(IMAGE)
-        sizes.append(len(segmenter._groups[0].state.memory.entries))
+        sizes.append(len(segmenter._groups[0].states[0].memory.entries))
     assert max(sizes) == 3 and sizes[-1] <= 3
 
 
@@ -52,7 +52,7 @@ def test_frames_are_reduced_to_size_and_never_enlarged(segmenter):
     encode = segmenter.network.encode
     segmenter.network.encode = lambda images: (seen.append(tuple(images.shape[2:])), encode(images))[1]
     segmenter.start(IMAGE, LABELS)
-    segmenter.size = 480
+    segmenter.views = [View(480)]
     segmenter.start(IMAGE, LABELS)
     assert seen == [(64, 96), (96, 160)]  # multiples of 32 next to 64×107 and 90×150
 
@@ -82,6 +82,76 @@ def test_objects_may_enter_later_and_be_corrected(segmenter):
     assert (corrected[1].numpy() == (first == 3)).all() and segmenter.ids == [3, 7]
     torch.testing.assert_close(corrected.sum(0), torch.ones(90, 150))
     assert not torch.equal(segmenter.step(IMAGE), probabilities)
+
+
+def test_going_on_from_a_file_is_the_same_to_the_bit(segmenter, tmp_path):
+    segmenter.start(IMAGE, LABELS)
+    for _ in range(3):
+        segmenter.step(IMAGE)
+    segmenter.save(tmp_path / "state.pt")
+    expected = [segmenter.step(IMAGE) for _ in range(4)]
+    torch.manual_seed(0)
+    other = Segmenter(Network(MODEL), size=64, device="cpu")
+    other.restore(tmp_path / "state.pt")
+    assert other.ids == [3, 7] and all(torch.equal(other.step(IMAGE), e) for e in expected)
+    (tmp_path / "state.pt").write_bytes(b"cut")
+    with pytest.raises(InputError, match=r"state.pt: cannot be read; begin anew"):
+        other.restore(tmp_path / "state.pt")
+
+
+def test_views_are_averaged_and_mirrored_back(segmenter):
+    plain = run(segmenter, IMAGE)
+    segmenter.views = [View(64), View(64)]
+    torch.testing.assert_close(run(segmenter, IMAGE), plain, atol=1e-4, rtol=1e-3)
+    segmenter.views = [View(64), View(64, flip=True)]
+    both = run(segmenter, IMAGE)
+    assert not torch.allclose(both, plain, atol=1e-4)
+    # a pair of views that are each other's mirror does not care which way round the video is
+    mirrored = run(segmenter, IMAGE[:, ::-1].copy(), LABELS[:, ::-1].copy()).flip(-1)
+    torch.testing.assert_close(mirrored, both, atol=1e-3, rtol=1e-3)
+    segmenter.views = [View(96), View(64)]
+    assert run(segmenter, IMAGE).shape == plain.shape
+
+
+def run(segmenter, image, labels=LABELS):
+    segmenter.start(image, labels)
+    return [segmenter.step(image) for _ in range(3)][-1]
+
+
+def test_many_objects_go_through_in_chunks(segmenter, monkeypatch):
+    labels = np.zeros((90, 150), np.uint8)
+    for i in range(40):
+        labels[2 * i : 2 * i + 2] = i + 1
+    decoded = []
+    decode = segmenter.network.decode
+    monkeypatch.setattr(
+        segmenter.network, "decode", lambda f, state: (decoded.append(state.masks.shape[1]), decode(f, state))[1]
+    )
+    segmenter.start(IMAGE, labels)
+    decoded.clear()
+    probabilities = segmenter.step(IMAGE)
+    assert decoded == [16, 16, 8] and segmenter.ids == list(range(1, 41))
+    torch.testing.assert_close(probabilities.sum(0), torch.ones(90, 150))
+
+
+def test_a_gpu_out_of_memory_halves_the_memory_then_says_so(segmenter, monkeypatch):
+    segmenter.remembered = 6
+    segmenter.start(IMAGE, LABELS)
+    read = segmenter.network.memory.read
+
+    def limited(key, memory):
+        if memory.size > room:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return read(key, memory)
+
+    monkeypatch.setattr(segmenter.network.memory, "read", limited)
+    room = 2
+    for _ in range(8):
+        segmenter.step(IMAGE)
+    assert segmenter.remembered == 1 and len(segmenter._groups[0].states[0].memory.entries) == 2
+    room = 0
+    with pytest.raises(StesaError, match=r"too little memory.*--size 32, or --device cpu"):
+        segmenter.step(IMAGE)
 
 
 def test_bad_masks(segmenter):

@@ -1,6 +1,6 @@
 """Scores as figures: bars a sequence, curves over time, and a grid of frames at telling moments (the paper's figure 8).
 
-Needs matplotlib, of the extra ``train``; no torch."""
+Needs matplotlib; no torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from stesa_cli.errors import ConfigError
 from stesa_cli.files import atomic
 from stesa_cli.masks import PALETTE
 from stesa_cli.metrics.summary import DatasetScores, ObjectScores, SequenceScores
-from stesa_cli.video.overlay import overlay
+from stesa_cli.video.overlay import OverlayStyle, overlay
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -127,7 +127,8 @@ def _tiles(sequence: VideoSequence, scores: SequenceScores, masks: Masks) -> lis
     for index, what in {first: "given", **moments(sequence, scores)}.items():
         image, truth = sequence.image(index), sequence.labels(index)
         predicted = read_predicted(root / mask_name(sequence, sequence.frames[index]), truth.shape)
-        shown = overlay(image, np.minimum(predicted, 1) if sequence.merged else predicted, opacity=0.6, contour=False)
+        labels = np.minimum(predicted, 1) if sequence.merged else predicted
+        shown = overlay(image, labels, OverlayStyle(opacity=0.6, contour=0))
         size = TILE, round(TILE * image.shape[0] / image.shape[1])
         tile = cv2.resize(shown, size, interpolation=cv2.INTER_AREA)
         true = cv2.resize((truth > 0).view(np.uint8), size, interpolation=cv2.INTER_NEAREST)

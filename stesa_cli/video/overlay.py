@@ -1,5 +1,7 @@
 """Masks drawn over their frame, to be looked at."""
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -8,21 +10,31 @@ from stesa_cli.masks import PALETTE, object_ids
 _BRIGHT = (PALETTE.astype(int) * 2).clip(0, 255).astype(np.uint8)  # twice as bright: stands out from fill and picture
 
 
-def overlay(
-    image: np.ndarray, labels: np.ndarray, opacity: float = 0.5, contour: bool = True, ids: bool = False
-) -> np.ndarray:
+@dataclass(frozen=True)
+class OverlayStyle:
+    """How masks are drawn."""
+
+    opacity: float = 0.5  # of the tint, 0 to 1
+    contour: int | None = None  # pixels of the outline, 0 for none; None: thin, whatever the size of the picture
+    ids: bool = False  # whether each object bears its number
+
+
+DEFAULT_STYLE = OverlayStyle()
+
+
+def overlay(image: np.ndarray, labels: np.ndarray, style: OverlayStyle = DEFAULT_STYLE) -> np.ndarray:
     """A copy of ``image`` (H, W, 3) uint8 RGB where each object of the label map (H, W) uint8 is tinted in its DAVIS
     colour, outlined inside its edge in a brighter one, and, on demand, numbered at its thickest place."""
     height, inside = len(image), (labels > 0).view(np.uint8)
-    line = max(1, round(height / 300))
+    line = max(1, round(height / 300)) if style.contour is None else style.contour
     result = image.copy()
-    tinted = cv2.addWeighted(image, 1 - opacity, _paint(labels, PALETTE), opacity, 0)
+    tinted = cv2.addWeighted(image, 1 - style.opacity, _paint(labels, PALETTE), style.opacity, 0)
     cv2.copyTo(tinted, inside, result)
-    if contour:
+    if line:
         around = np.ones((2 * line + 1, 2 * line + 1), np.uint8)
         edge = (cv2.morphologyEx(labels, cv2.MORPH_GRADIENT, around) > 0).view(np.uint8) & inside
         cv2.copyTo(_paint(labels, _BRIGHT), edge, result)
-    for i in object_ids(labels) if ids else []:
+    for i in object_ids(labels) if style.ids else []:
         depth = cv2.distanceTransform(cv2.copyMakeBorder((labels == i).view(np.uint8), 1, 1, 1, 1, 0), cv2.DIST_L2, 3)
         _write(result, str(i), np.unravel_index(depth.argmax(), depth.shape)[::-1], height / 600)
     return result

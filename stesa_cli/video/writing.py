@@ -1,26 +1,24 @@
-"""Results as files: H.264 videos with the times and the sound of their source, and PNG sequences of masks."""
+"""Results to look at, frame by frame: videos with the times of their source, and PNG sequences of masks."""
 
-import struct
-import subprocess
-import tempfile
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from fractions import Fraction
-from math import ceil
 from pathlib import Path
-from typing import IO, Any
 
 import numpy as np
 from PIL import Image
 
-from stesa_cli.errors import OutputError
+from stesa_cli.errors import ConfigError, InputError
 from stesa_cli.files import atomic
 from stesa_cli.masks import write_mask
-from stesa_cli.video import ffmpeg
+from stesa_cli.video.background import background
+from stesa_cli.video.encoding import encoder
 
-WAITING = 8  # pictures handed over and not yet written
+_ALPHA = {
+    ".mov": ("yuva444p10le", "-c:v prores_ks -profile:v 4444 -qscale:v 4"),
+    ".webm": ("yuva420p", "-c:v libvpx-vp9 -crf 20 -b:v 0 -deadline realtime -cpu-used 8 -row-mt 1 -auto-alt-ref 0"),
+}
+"""Pixel format and coding of each container that can hold an alpha channel; the slow encoders are asked for speed."""
 
 
 @contextmanager
@@ -35,126 +33,85 @@ def video_writer(
     Sound is copied from ``audio_from``, or made AAC where the container refuses it.
     The file takes its name when the block ends well. Raises OutputError when ffmpeg or the disk refuses.
     """
-    ticks = rate.numerator * ceil(90_000 / rate.numerator)  # in a second
-    with atomic(path) as temporary, tempfile.TemporaryFile() as log:
-        sound = _sound(audio_from, temporary) if audio_from else []
-        filters = "scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd,format=yuv420p"
-        coding = ["-c:v", "libx264", "-crf", str(crf), "-preset", preset, "-movflags", "+faststart"]
-        colours = ["-colorspace", "bt709", "-color_primaries", "bt709", "-color_trc", "bt709"]
-        times = ["-fps_mode", "passthrough", "-enc_time_base", f"1:{ticks}", "-video_track_timescale", str(ticks)]
-        output = [*sound, "-vf", filters, *coding, *colours, *times, ffmpeg.url(temporary)]
-        encoder = _Encoder(path, ticks, output, log)
-        try:
-            with _background(1) as submit:
-                yield lambda image, time: submit(encoder.write, image, time)
-            encoder.finish()
-        finally:
-            encoder.kill()
+    coding = ["-c:v", "libx264", "-crf", str(crf), "-preset", preset, "-movflags", "+faststart"]
+    with encoder(path, rate, "yuv420p", coding, audio_from) as encode, background(1) as submit:
 
+        def write_even(image: np.ndarray, time: float) -> None:
+            height, width = image.shape[:2]
+            encode(np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge"), time)
 
-def _sound(source: Path, trial: Path) -> list[str]:
-    """Options to add the sound of ``source``, copied if the container takes a second of it in the file ``trial``."""
-    copy = ["-map", "0:a", "-c", "copy", "-t", "1", ffmpeg.url(trial)]
-    none = subprocess.DEVNULL
-    refused = ffmpeg.start(["-v", "quiet", "-y", "-i", ffmpeg.url(source), *copy], none, none, none).wait()
-    return ["-i", ffmpeg.url(source), "-map", "0:v", "-map", "1:a?", "-c:a", "aac" if refused else "copy"]
+        yield lambda image, time: submit(write_even, image, time)
 
 
 @contextmanager
-def mask_writer(folder: Path, workers: int = 2) -> Iterator[Callable[[int, np.ndarray, Sequence[int]], None]]:
-    """Write masks: the block is given ``write(index, labels, ids)``, to call with each label map (H, W) uint8, which
-    becomes ``masks/00000.png`` (an index PNG), and with the ids to write each as ``objects/<id>/00000.png`` (0 or 255).
+def alpha_writer(path: Path, rate: Fraction) -> Iterator[Callable[[np.ndarray, np.ndarray, float], None]]:
+    """Write a video whose frames are clear outside the objects: the block is given ``write(image, alpha, time)``, like
+    that of ``video_writer``, with the ``alpha`` (H, W) uint8 of each frame, 0 clear to 255 opaque.
+
+    The suffix chooses: ``.mov`` is ProRes 4444 for editors, times as in ``video_writer``; ``.webm`` is VP9 for the web,
+    its times rounded to 1 ms. Odd sizes stay. Colours are straight, not multiplied by alpha, so whoever drops the alpha
+    channel sees the whole frame. Raises ConfigError for another suffix, else as ``video_writer``.
+    """
+    if path.suffix.lower() not in _ALPHA:
+        raise ConfigError("no alpha channel can be written in such a file", path, "name it .mov or .webm")
+    pixels, coding = _ALPHA[path.suffix.lower()]
+    with encoder(path, rate, pixels, coding.split()) as encode, background(1) as submit:
+        yield lambda image, alpha, time: submit(lambda: encode(np.dstack([image, alpha]), time))
+
+
+@contextmanager
+def mask_writer(
+    folder: Path, kinds: Collection[str] = ("masks", "objects"), binary: bool = False, workers: int = 2
+) -> Iterator[Callable[[int, np.ndarray, Sequence[int]], None]]:
+    """Write masks: the block is given ``write(index, labels, ids)``, to call with each label map (H, W) uint8 and the
+    ids of its objects. Of ``kinds``, "masks" makes ``masks/00000.png`` of it, an index PNG, or, if ``binary``, a grey
+    one of all objects together (0 or 255); "objects" makes ``objects/<id>/00000.png`` of each object (0 or 255).
     Files are written in the background. Raises OutputError when the disk refuses."""
-    with _background(workers) as submit:
+    with background(workers) as submit:
 
         def write(index: int, labels: np.ndarray, ids: Sequence[int]) -> None:
-            name = f"{index:05d}.png"
-            submit(write_mask, folder / "masks" / name, labels)
-            for i in ids:
-                submit(_write_object, folder / "objects" / str(i) / name, labels == i)
+            together = folder / "masks" / _name(index)
+            if "masks" in kinds and binary:
+                submit(_write_grey, together, np.isin(labels, ids) * np.uint8(255))
+            elif "masks" in kinds:
+                submit(write_mask, together, labels)
+            for i in ids if "objects" in kinds else ():
+                submit(_write_grey, folder / "objects" / str(i) / _name(index), (labels == i) * np.uint8(255))
 
         yield write
 
 
-def _write_object(path: Path, mask: np.ndarray) -> None:
-    with atomic(path) as temporary:
-        Image.fromarray(np.where(mask, 255, 0).astype(np.uint8)).save(temporary, format="PNG")
-
-
 @contextmanager
-def _background(workers: int) -> Iterator[Callable[..., None]]:
-    """A way to have calls made in threads, in order, few of them waiting. The error of a call reaches a later caller,
-    or the end of the block; when the block fails, the calls that wait are dropped."""
-    pending: deque[Future[Any]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
+def soft_writer(folder: Path, workers: int = 2) -> Iterator[Callable[[int, dict[int, np.ndarray]], None]]:
+    """Write soft masks: the block is given ``write(index, soft)``, to call with the probability (H, W) uint8 of each
+    object id, 0 to 255, which becomes ``soft/<id>/00000.png``, a grey PNG.
+    Files are written in the background. Raises OutputError when the disk refuses."""
+    with background(workers) as submit:
 
-        def submit(call: Callable[..., None], *arguments: Any) -> None:
-            if len(pending) == WAITING:
-                pending.popleft().result()
-            pending.append(pool.submit(call, *arguments))
+        def write(index: int, soft: dict[int, np.ndarray]) -> None:
+            for i, probability in soft.items():
+                submit(_write_grey, folder / "soft" / str(i) / _name(index), probability)
 
+        yield write
+
+
+def read_soft(folder: Path, index: int, ids: Sequence[int]) -> dict[int, np.ndarray]:
+    """Soft masks of a frame as ``soft_writer`` was given them. Raises InputError when one is missing or broken."""
+    soft = {}
+    for i in ids:
+        path = folder / "soft" / str(i) / _name(index)
         try:
-            yield submit
-            while pending:
-                pending.popleft().result()
-        finally:
-            pool.shutdown(cancel_futures=True)
+            with Image.open(path) as image:
+                soft[i] = np.array(image.convert("L"))
+        except (OSError, SyntaxError) as error:
+            raise InputError(f"cannot be read as a soft mask ({error})", path, "segment the video again") from error
+    return soft
 
 
-class _Encoder:
-    """One ffmpeg, started by the first frame, whose size and time it must know.
+def _name(index: int) -> str:
+    return f"{index:05d}.png"
 
-    Frames go to it as raw RGB in an IVF stream, the simplest container that gives each frame its own time.
-    """
 
-    def __init__(self, path: Path, ticks: int, output: list[str], log: IO[bytes]) -> None:
-        self._path, self._ticks, self._output, self._log = path, ticks, output, log
-        self._last = -1
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def write(self, image: np.ndarray, time: float) -> None:
-        height, width = image.shape[:2]
-        image = np.pad(image, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
-        try:
-            if self._process is None:
-                self._start(image, time)
-            self._last = max(self._last + 1, round(time * self._ticks))
-            self._pipe.write(struct.pack("<IQ", image.nbytes, self._last))
-            self._pipe.write(image.data)
-        except BrokenPipeError as error:
-            raise self._failure() from error
-
-    def _start(self, image: np.ndarray, time: float) -> None:
-        # ffmpeg counts times from the first of each input: -itsoffset puts the video back where the sound expects it
-        stream = ["-itsoffset", str(time), "-f", "ivf", "-c:v", "rawvideo", "-i", "pipe:0"]
-        arguments = ["-v", "error", "-y", *stream, *self._output]
-        self._process = ffmpeg.start(arguments, subprocess.PIPE, subprocess.DEVNULL, self._log)
-        assert self._process.stdin
-        self._pipe = self._process.stdin
-        size = image.shape[1::-1]
-        self._pipe.write(struct.pack("<4sHH4sHHIIQ", b"DKIF", 0, 32, b"RGB\x18", *size, self._ticks, 1, 0))
-
-    def finish(self) -> None:
-        if self._process is None:
-            raise OutputError("no frame was given to write", self._path, "give a video that has frames")
-        try:
-            self._pipe.close()
-        except BrokenPipeError as error:
-            raise self._failure() from error
-        if self._process.wait():
-            raise self._failure()
-
-    def _failure(self) -> OutputError:
-        assert self._process
-        status = self._process.wait()
-        self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").splitlines() or [f"it ended with status {status}"]
-        return OutputError(
-            f"ffmpeg cannot write it ({lines[-1]})", self._path, "free some space or choose another folder"
-        )
-
-    def kill(self) -> None:
-        if self._process:
-            self._process.kill()
-            with suppress(BrokenPipeError), self._process:
-                """Its pipe is closed, and it is waited for."""
+def _write_grey(path: Path, image: np.ndarray) -> None:
+    with atomic(path) as temporary:
+        Image.fromarray(image).save(temporary, format="PNG")

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from stesa_cli.masks import PALETTE
-from stesa_cli.video.overlay import overlay
+from stesa_cli.video.overlay import OverlayStyle, overlay
 
 IMAGE = np.full((480, 640, 3), (10, 100, 190), np.uint8)
 LABELS = np.zeros((480, 640), np.uint8)
@@ -24,19 +24,20 @@ def test_fill_outline_and_background() -> None:
 
 
 def test_opacity_contour_and_line_follow_the_settings() -> None:
-    assert (overlay(IMAGE, LABELS, opacity=0, contour=False) == IMAGE).all()
-    assert (overlay(IMAGE, LABELS, opacity=1, contour=False)[LABELS == 2] == PALETTE[2]).all()
+    assert (overlay(IMAGE, LABELS, OverlayStyle(opacity=0, contour=0)) == IMAGE).all()
+    assert (overlay(IMAGE, LABELS, OverlayStyle(opacity=1, contour=0))[LABELS == 2] == PALETTE[2]).all()
 
-    def line(scale: int) -> int:
-        big = [np.repeat(np.repeat(a, scale, 0), scale, 1) for a in (IMAGE, LABELS)]
-        return int((overlay(*big)[200 * scale, : 300 * scale] == (255, 0, 0)).all(-1).sum())
+    def line(scale: int, contour: int | None = None) -> int:
+        image, labels = (np.repeat(np.repeat(a, scale, 0), scale, 1) for a in (IMAGE, LABELS))
+        drawn = overlay(image, labels, OverlayStyle(contour=contour))
+        return int((drawn[200 * scale, : 300 * scale] == (255, 0, 0)).all(-1).sum())
 
-    assert line(1) == 2 * 2 and line(2) == 2 * 3
+    assert line(1) == 2 * 2 and line(2) == 2 * 3 and line(1, 5) == line(2, 5) == 2 * 5
 
 
 @pytest.mark.parametrize("box", [(slice(0, 30), slice(0, 30)), (slice(200, 400), slice(500, 640))])
 def test_ids_are_written_on_their_object(box: tuple[slice, slice]) -> None:
     labels = np.zeros_like(LABELS)
     labels[box] = 12
-    changed = (overlay(IMAGE, labels, ids=True) != overlay(IMAGE, labels)).any(-1)
+    changed = (overlay(IMAGE, labels, OverlayStyle(ids=True)) != overlay(IMAGE, labels)).any(-1)
     assert changed.any() and (changed & (labels == 12)).sum() > 0.5 * changed.sum()

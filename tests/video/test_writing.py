@@ -9,15 +9,16 @@ import time
 from fractions import Fraction
 from pathlib import Path
 
+import imageio_ffmpeg
 import numpy as np
 import pytest
 from PIL import Image
 
-from stesa_cli.errors import OutputError
+from stesa_cli.errors import ConfigError, InputError, OutputError
 from stesa_cli.masks import PALETTE, read_mask
-from stesa_cli.video import writing
+from stesa_cli.video import background, writing
 from stesa_cli.video.reading import Frame, open_video
-from stesa_cli.video.writing import mask_writer, video_writer
+from stesa_cli.video.writing import alpha_writer, mask_writer, read_soft, soft_writer, video_writer
 
 from ..clips import ffmpeg, make_video, number_of, numbered
 
@@ -48,7 +49,7 @@ def test_a_constant_rate_is_exact(tmp_path: Path, rate: Fraction, name: str) -> 
     assert [f.time for f in frames] == pytest.approx([float(i / rate) for i in range(20)], abs=tick)
     with open_video(path) as reader:
         assert reader.rate == rate and reader.frame_count == 20
-    assert "yuv420p(tv, bt709" in describe(path) and "h264" in describe(path)
+    assert "yuv420p(tv, bt709, progressive)" in describe(path) and "h264" in describe(path)
     assert [p.name for p in tmp_path.iterdir()] == [name]
 
 
@@ -165,6 +166,68 @@ def test_a_killed_run_leaves_no_video_under_its_name(tmp_path: Path) -> None:
             path.unlink()
 
 
+def clipped(width: int, height: int, frames: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Numbered frames, each with the alpha of a disc that moves, soft at its edge, clear and opaque elsewhere."""
+    y, x = np.mgrid[:height, :width]
+    distance = [np.hypot(y - height / 2, x - width / 2 - i) for i in range(frames)]
+    alpha = [np.clip(128 + 20 * (height / 3 - d), 0, 255).astype(np.uint8) for d in distance]
+    return [(numbered(i, width, height), alpha[i]) for i in range(frames)]
+
+
+def write_alpha(path: Path, frames: list[tuple[np.ndarray, np.ndarray]], times: list[float], rate: Fraction) -> None:
+    with alpha_writer(path, rate) as write_frame:
+        for (image, alpha), seconds in zip(frames, times, strict=True):
+            write_frame(image, alpha, seconds)
+
+
+def read_rgba(path: Path, width: int, height: int) -> np.ndarray:
+    decoder = ["-c:v", "libvpx-vp9"] if path.suffix == ".webm" else []  # ffmpeg's own decoder of VP9 drops alpha
+    output = ["-fps_mode", "passthrough", "-pix_fmt", "rgba", "-f", "rawvideo", "-"]
+    command = [imageio_ffmpeg.get_ffmpeg_exe(), "-v", "error", *decoder, "-i", str(path), *output]
+    raw = subprocess.run(command, capture_output=True, check=True).stdout
+    return np.frombuffer(raw, np.uint8).reshape(-1, height, width, 4)
+
+
+@pytest.mark.parametrize("name, codec, tick, worst", [("a.mov", "prores", 1e-5, 1), ("a.webm", "vp9", 6e-4, 40)])
+@pytest.mark.parametrize("width, height", [(64, 48), (63, 47), (321, 241)])
+def test_alpha_survives(
+    tmp_path: Path, name: str, codec: str, tick: float, worst: int, width: int, height: int
+) -> None:
+    times = [0, *np.random.default_rng(0).uniform(0.004, 0.2, 29).cumsum().tolist()]
+    frames, path = clipped(width, height, 30), tmp_path / name
+    write_alpha(path, frames, times, Fraction(30000, 1001))
+    found = read_rgba(path, width, height)
+    assert [number_of(image) for image in found[..., :3]] == list(range(30)), "straight colours, clear or not"
+    wrong = np.abs(found[..., 3].astype(int) - np.stack([alpha for _, alpha in frames]))
+    assert wrong.max() <= worst and wrong.mean() < 0.7
+    assert [frame.time for frame in read(path)] == pytest.approx(times, abs=tick)
+    assert codec in describe(path) and "(tv, bt709, progressive)" in describe(path)
+
+
+@pytest.mark.parametrize("name, tick", [("a.mov", 1e-9), ("a.webm", 6e-4)])
+@pytest.mark.parametrize("rate", [Fraction(25), Fraction(30000, 1001)])
+def test_alpha_at_a_constant_rate(tmp_path: Path, name: str, tick: float, rate: Fraction) -> None:
+    times = [float(i / rate) for i in range(20)]
+    write_alpha(tmp_path / name, clipped(64, 48, 20), times, rate)
+    with open_video(tmp_path / name) as reader:
+        assert [frame.time for frame in reader] == pytest.approx(times, abs=tick)
+        assert reader.rate == rate
+
+
+def test_alpha_needs_a_container_for_it(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"a\.mp4: no alpha channel .* name it \.mov or \.webm"):
+        write_alpha(tmp_path / "a.mp4", clipped(64, 48, 1), [0.0], Fraction(25))
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["a.mov", "a.webm"])
+def test_an_error_in_the_block_leaves_no_alpha(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ZeroDivisionError), alpha_writer(tmp_path / name, Fraction(25)) as write_frame:
+        write_frame(*clipped(64, 48, 1)[0], 0.0)
+        raise ZeroDivisionError
+    assert not list(tmp_path.iterdir())
+
+
 def test_masks_are_written_in_both_forms(tmp_path: Path) -> None:
     labels = np.random.default_rng(0).choice(np.array([0, 1, 7, 254], np.uint8), (30, 47, 63))
     labels[3][labels[3] == 7] = 0
@@ -183,6 +246,44 @@ def test_masks_are_written_in_both_forms(tmp_path: Path) -> None:
                 assert image.mode == "L" and (np.asarray(image) == 255 * (labels[i] == k)).all()
 
 
+def test_masks_of_the_kinds_that_are_asked_for(tmp_path: Path) -> None:
+    labels = np.array([[0, 1, 7], [7, 0, 0]], np.uint8)
+    for kinds in (["masks"], {"objects"}, ()):
+        folder = tmp_path / f"only {len(kinds)} {kinds}"
+        with mask_writer(folder, kinds) as write_masks:
+            write_masks(0, labels, [1, 7])
+        assert {p.name for p in folder.glob("*")} == set(kinds)
+    with mask_writer(tmp_path, binary=True) as write_masks:
+        write_masks(0, labels, [1, 7])
+    with Image.open(tmp_path / "masks/00000.png") as image:
+        assert image.mode == "L" and (np.asarray(image) == 255 * (labels > 0)).all()
+    assert len(list(tmp_path.glob("objects/*/00000.png"))) == 2
+
+
+def test_soft_masks_read_back(tmp_path: Path) -> None:
+    soft = np.random.default_rng(0).integers(0, 256, (20, 2, 47, 63), np.uint8)
+    with soft_writer(tmp_path) as write_soft:
+        for i, (first, second) in enumerate(soft):
+            write_soft(i, {1: first, 254: second})
+    assert len(list(tmp_path.glob("soft/*/*.png"))) == 40
+    for i in range(20):
+        found = read_soft(tmp_path, i, [254, 1])
+        assert list(found) == [254, 1] and found[1].dtype == np.uint8
+        assert (found[1] == soft[i, 0]).all() and (found[254] == soft[i, 1]).all()
+
+
+def test_a_soft_mask_that_is_missing_or_broken(tmp_path: Path) -> None:
+    (tmp_path / "soft/1").mkdir(parents=True)
+    with pytest.raises(InputError, match=r"00003\.png: cannot be read as a soft mask"):
+        read_soft(tmp_path, 3, [1])
+    with soft_writer(tmp_path) as write_soft:
+        write_soft(3, {1: np.arange(9801, dtype=np.uint8).reshape(99, 99)})
+    whole = (tmp_path / "soft/1/00003.png").read_bytes()
+    (tmp_path / "soft/1/00003.png").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match=r"00003\.png: cannot be read as a soft mask"):
+        read_soft(tmp_path, 3, [1])
+
+
 def test_an_error_of_a_mask_reaches_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "masks").write_text("a file where the folder should be")
     written = []
@@ -190,7 +291,7 @@ def test_an_error_of_a_mask_reaches_the_caller(tmp_path: Path, monkeypatch: pyte
         for i in range(1000):
             write_masks(i, np.zeros((4, 4), np.uint8), [])
             written.append(i)
-    assert len(written) <= writing.WAITING, "at once, not at the end"
+    assert len(written) <= background.WAITING, "at once, not at the end"
 
 
 def test_few_pictures_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,10 +307,10 @@ def test_few_pictures_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     thread = threading.Thread(target=hand_over)
     thread.start()
     deadline = time.monotonic() + 30
-    while len(handed) < writing.WAITING and time.monotonic() < deadline:
+    while len(handed) < background.WAITING and time.monotonic() < deadline:
         time.sleep(0.01)
     time.sleep(0.05)
-    assert len(handed) == writing.WAITING and not written
+    assert len(handed) == background.WAITING and not written
     gate.set()
     thread.join()
     assert len(handed) == len(written) == 20

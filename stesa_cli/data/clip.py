@@ -1,10 +1,14 @@
-"""The types that travel from data to training: clips and batches of clips."""
+"""The types that travel from data to training: clips and batches of clips.
+
+An object is given in the frame that shows it first: there its mask is known, as in use, and from the next frame on it
+is to be predicted, also where it has left the picture."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 
 @dataclass(frozen=True)
@@ -13,7 +17,7 @@ class Clip:
 
     frames: Tensor  # (T, 3, H, W) uint8 RGB
     labels: Tensor  # (T, H, W) uint8: 0 background, 1…O objects, 255 void
-    objects: int
+    given: Tensor  # (O,) int64: the frame in which each object is given; 0 for one of them at least
     truth_fed: Tensor  # (T,) bool: after this frame the true mask is handed on, not the prediction
 
 
@@ -23,7 +27,7 @@ class ClipBatch:
 
     frames: Tensor  # (B, T, 3, H, W) uint8 RGB
     labels: Tensor  # (B, T, H, W) uint8
-    valid: Tensor  # (B, O) bool
+    given: Tensor  # (B, O) int64; T for padding, which is given in no frame
     truth_fed: Tensor  # (B, T) bool
 
     def to(self, device: torch.device) -> "ClipBatch":
@@ -31,10 +35,9 @@ class ClipBatch:
 
 
 def collate(clips: Sequence[Clip]) -> ClipBatch:
-    objects = torch.tensor([clip.objects for clip in clips])
     return ClipBatch(
         torch.stack([clip.frames for clip in clips]),
         torch.stack([clip.labels for clip in clips]),
-        torch.arange(int(objects.max())) < objects[:, None],
+        pad_sequence([clip.given for clip in clips], batch_first=True, padding_value=len(clips[0].frames)),
         torch.stack([clip.truth_fed for clip in clips]),
     )

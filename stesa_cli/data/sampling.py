@@ -2,6 +2,7 @@
 
 A clip is a pure function of (seed, index): a run that resumes, or is spread over processes, sees the same clips."""
 
+from collections.abc import Sequence
 from typing import Annotated, Self
 
 import cv2
@@ -18,7 +19,7 @@ from stesa_cli.data.transforms import augment, augmentation
 from stesa_cli.errors import InputError
 from stesa_cli.masks import VOID, object_ids
 
-MIN_AREA = 100  # pixels an object must have in the first frame of a clip
+MIN_AREA = 100  # pixels an object must have in the frame of a clip that shows it first
 TRIES = 1000
 Side = Annotated[int, Field(gt=0, multiple_of=32)]
 
@@ -99,7 +100,7 @@ class ClipDataset(Dataset[Clip]):
 
     def _clip(self, config: ClipConfig, random: np.random.Generator) -> Clip | None:
         layer = self._layer(config, random)
-        chosen = [i for i in object_ids(layer[0][1]) if (layer[0][1] == i).sum() >= MIN_AREA]
+        chosen = list(_entries([labels for _, labels in layer]))
         random.shuffle(chosen)
         chosen = chosen[: config.objects]
         if random.random() < config.paste:
@@ -110,14 +111,16 @@ class ClipDataset(Dataset[Clip]):
                 chosen = [*chosen[:at], pasted, *chosen[at:]][: config.objects]
         frames = torch.from_numpy(np.stack([image for image, _ in layer])).permute(0, 3, 1, 2)
         frames, ids = augment(self.transform, frames, torch.from_numpy(np.stack([labels for _, labels in layer])))
-        chosen = [i for i in chosen if (ids[0] == i).sum() >= MIN_AREA]
-        if not chosen:
+        entries = _entries(ids.numpy())
+        chosen = [i for i in chosen if i in entries]
+        given = torch.tensor([entries[i] for i in chosen])
+        if 0 not in given:
             return None
         order = np.zeros(256, np.uint8)
         order[VOID] = VOID
         order[chosen] = np.arange(1, len(chosen) + 1)
         truth_fed = torch.from_numpy(random.random(config.length) < config.truth_fed)
-        return Clip(frames.contiguous(), torch.from_numpy(order)[ids.long()], len(chosen), truth_fed)
+        return Clip(frames.contiguous(), torch.from_numpy(order)[ids.long()], given, truth_fed)
 
     def _layer(self, config: ClipConfig, random: np.random.Generator) -> Layer:
         source = self.sources[random.choice(len(self.sources), p=self.weights)]
@@ -156,3 +159,11 @@ class ClipDataset(Dataset[Clip]):
             blended = image * alpha + under * (1 - alpha)
             layer[t] = blended.round().astype(np.uint8), np.where(mask > 0, new, labels).astype(np.uint8)
         return new
+
+
+def _entries(labels: Sequence[np.ndarray]) -> dict[int, int]:
+    """The objects of a clip's label maps (h, w) uint8, and which frame shows each first; without those that are small
+    there, and those that only the last frame shows."""
+    areas = np.stack([np.bincount(frame.ravel(), minlength=VOID + 1) for frame in labels])
+    first = (areas > 0).argmax(0)
+    return {i: int(first[i]) for i in range(1, VOID) if areas[first[i], i] >= MIN_AREA and first[i] < len(labels) - 1}

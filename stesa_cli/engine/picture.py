@@ -12,14 +12,14 @@ from stesa_cli.video.overlay import overlay
 
 def draw_batch(batch: ClipBatch, predictions: list[Prediction] | None = None) -> np.ndarray:
     """A row of frames for each clip, tinted by their true masks, and below it, where given, one tinted by the predicted
-    masks: (H, W, 3) uint8 RGB."""
+    masks, of the frames after the first: (H, W, 3) uint8 RGB."""
     rows = []
     for clip, frames in enumerate(batch.frames):
         images = [_array(frame.permute(1, 2, 0)) for frame in frames]
         truth = [np.where(labels == VOID, 0, labels) for labels in map(_array, batch.labels[clip])]
         rows.append(np.hstack(list(map(overlay, images, truth))))
         if predictions is not None:
-            found = [_predicted(p.logits[clip], truth[0].shape) for p in predictions[1:]]
+            found = [_predicted(p.logits[clip], truth[0].shape) for p in predictions]
             rows.append(np.hstack(list(map(overlay, images, [truth[0], *found]))))
     return np.vstack(rows)
 

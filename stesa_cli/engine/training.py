@@ -165,11 +165,11 @@ class Trainer:
 
     def _losses(self, model: Any, batch: ClipBatch, step: int) -> tuple[dict[str, Tensor], list[Prediction]]:
         stage, within, _ = self.config.at(step)
-        ids = list(range(1, batch.valid.shape[1] + 1))
+        ids = list(range(1, batch.given.shape[1] + 1))
         masks = one_hot(batch.labels, ids)
-        predictions = model(batch.frames.float() / 255, masks, batch.valid, batch.truth_fed)
+        predictions = model(batch.frames.float() / 255, masks, batch.given, batch.truth_fed)
         fraction = stage.bootstrap if within >= stage.bootstrap_after else 1.0
-        return clip_losses(predictions, batch.labels, batch.valid, self.config.train, fraction), predictions
+        return clip_losses(predictions, batch.labels, batch.given, self.config.train, fraction), predictions
 
     def _validate(self) -> Validation:
         """The averaged weights on the held-out sequences; the best are kept."""

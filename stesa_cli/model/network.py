@@ -17,6 +17,8 @@ from stesa_cli.model.recurrence import ConvGRU, ConvLSTM
 
 MULTIPLE = 32
 """Heights and widths of the network's input are multiples of this, the coarsest stride."""
+OFF = -30.0
+"""The logit of an object that is not there."""
 
 
 class MemoryConfig(Config):
@@ -98,8 +100,17 @@ class Prediction:
     auxiliary: Tensor | None
 
 
+@dataclass(frozen=True)
+class _Group:
+    """Objects of a batch of clips that enter in one frame: their ``slots`` (B, N) among all O, and their state."""
+
+    slots: Tensor
+    state: State
+
+
 class Network(nn.Module):
-    """STESA: ``start`` with the first frame and its masks, then ``step`` frame by frame."""
+    """STESA: ``start`` with a frame and the masks of its objects, then ``decode`` and ``advance`` frame by frame.
+    Objects that enter later have a state of their own; ``forward`` does all this for whole clips."""
 
     def __init__(self, config: ModelConfig, imagenet: bool = False) -> None:
         super().__init__()
@@ -138,19 +149,42 @@ class Network(nn.Module):
         skips = [skip(level) for skip, level in zip(self.skips, levels, strict=True)]
         return Features(skips, middle, self.memory.key(middle) if self.memory else None)
 
-    def forward(self, frames: Tensor, masks: Tensor, valid: Tensor, truth_fed: Tensor) -> list[Prediction]:
+    def forward(self, frames: Tensor, masks: Tensor, given: Tensor, truth_fed: Tensor) -> list[Prediction]:
         """Whole clips for training: ``frames`` (B, T, 3, H, W) float in [0, 1], true ``masks`` (B, T, O, H, W),
-        ``valid`` (B, O) bool, ``truth_fed`` (B, T) bool: where the true mask is handed on. Returns T predictions; the
-        first frame has its mask given."""
+        ``given`` (B, O) int64: the frame in which an object enters with its mask, before which it has no pixels, T for
+        padding; ``truth_fed`` (B, T) bool: where all true masks are handed on. Every clip has an object in frame 0.
+        Returns the predictions of the frames after the first, each of the objects that entered before it."""
         every = self.encode(frames.transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last))
         first, *others = every.split(len(frames))
         truth = reduce(masks.flatten(0, 1), 2, "area").unflatten(0, masks.shape[:2])
-        prediction, state = self.start(first, truth[:, 0], valid)
-        predictions = [prediction]
+        # how many objects a clip gets in each frame, at most
+        most = (given[..., None] == torch.arange(masks.shape[1], device=given.device)).sum(1).amax(0).tolist()
+        groups, predictions = [self._enter(first, truth[:, 0], given == 0, most[0])], []
         for t, features in enumerate(others, 1):
-            prediction, state = self.step(features, state, truth[:, t], truth_fed[:, t])
-            predictions.append(prediction)
+            decoded = [self.decode(features, group.state) for group in groups]
+            objects = _joined(groups, [found.objects for found, _ in decoded], given.shape[1])
+            each = [found.auxiliary for found, _ in decoded if found.auxiliary is not None]
+            auxiliary = _joined(groups, each, given.shape[1]) if each else None
+            predictions.append(Prediction(soft_aggregation(objects), objects, auxiliary))
+            handed_on = predictions[-1].logits.softmax(1)[:, 1:] if self.config.aggregate else objects.sigmoid()
+            # of objects not given yet the truth is nothing; objects given now take their pixels from the others
+            fixed = (truth_fed[:, t, None] | (given >= t))[..., None, None]
+            handed_on = handed_on * (1 - (truth[:, t] * fixed).sum(1, keepdim=True))
+            handed_on = torch.where(fixed, truth[:, t], handed_on)
+            present = handed_on.sum(1, keepdim=True)
+            for at, (group, (_, hidden)) in enumerate(zip(groups, decoded, strict=True)):
+                state, own = replace(group.state, hidden=hidden), _chosen(handed_on, group.slots)
+                groups[at] = replace(group, state=self.advance(features, state, own, present))
+            if most[t]:
+                groups.append(self._enter(features, handed_on, given == t, most[t]))
         return predictions
+
+    def _enter(self, features: Features, masks: Tensor, given: Tensor, most: int) -> _Group:
+        """A group of the objects that are ``given`` (B, O) bool in a frame with masks (B, O, H/2, W/2), ``most`` a
+        clip; where a clip has fewer, the rest is not valid."""
+        slots = (~given).int().argsort(stable=True, dim=1)[:, :most]
+        present, valid = masks.sum(1, keepdim=True), given.gather(1, slots)
+        return _Group(slots, self.start(features, _chosen(masks, slots), valid, present)[1])
 
     def start(
         self,
@@ -169,16 +203,6 @@ class Network(nn.Module):
         prediction, hidden = self.decode(features, state)
         return prediction, replace(state, hidden=hidden)
 
-    def step(
-        self, features: Features, state: State, truth: Tensor | None = None, truth_fed: Tensor | None = None
-    ) -> tuple[Prediction, State]:
-        """The next frame. The prediction is handed on; where ``truth_fed`` (B,), ``truth`` (B, O, H/2, W/2) instead."""
-        prediction, hidden = self.decode(features, state)
-        masks = prediction.logits.softmax(1)[:, 1:] if self.config.aggregate else prediction.objects.sigmoid()
-        if truth is not None and truth_fed is not None:
-            masks = torch.where(truth_fed[:, None, None, None], truth, masks)
-        return prediction, self.advance(features, replace(state, hidden=hidden), masks)
-
     def decode(self, features: Features, state: State) -> tuple[Prediction, Hidden]:
         """What the frame shows of the objects of ``state``, and their new hidden states."""
         answers = None
@@ -186,7 +210,7 @@ class Network(nn.Module):
             answers = self.memory.read(features.key, state.memory).transpose(2, 3)
             answers = answers.unflatten(-1, features.middle.shape[2:])
         objects, auxiliary, hidden = self.decoder(features.skips, state.masks, answers, state.hidden)
-        objects = objects.float().masked_fill(~state.valid[..., None, None], -30)
+        objects = objects.float().masked_fill(~state.valid[..., None, None], OFF)
         return Prediction(soft_aggregation(objects), objects, auxiliary), hidden
 
     def advance(
@@ -201,3 +225,17 @@ class Network(nn.Module):
             value = self.memory.value(features.middle, fine, others)
             memory = memory.write(Entry(state.frames, features.key, value, given))
         return replace(state, masks=masks, memory=memory, frames=state.frames + 1)
+
+
+def _chosen(masks: Tensor, slots: Tensor) -> Tensor:
+    """Masks (B, O, h, w) -> those in slots (B, N), (B, N, h, w)."""
+    return masks.take_along_dim(slots[..., None, None], 1)
+
+
+def _joined(groups: list[_Group], parts: list[Tensor], objects: int) -> Tensor:
+    """Logits (B, N, h, w) of each group as those of all ``objects`` (B, O, h, w)."""
+    whole = parts[0].new_full((len(parts[0]), objects, *parts[0].shape[2:]), OFF)
+    for group, part in zip(groups, parts, strict=True):
+        slots = group.slots[..., None, None].expand_as(part)
+        whole = whole.scatter(1, slots, torch.where(group.state.valid[..., None, None], part, whole.gather(1, slots)))
+    return whole

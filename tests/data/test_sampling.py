@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from stesa_cli.data import davis, stills
-from stesa_cli.data.clip import collate
+from stesa_cli.data import youtube_vos as youtube_layout
+from stesa_cli.data.clip import Clip, collate
 from stesa_cli.data.motion import moved, relit
 from stesa_cli.data.sampling import ClipConfig, ClipDataset
 from stesa_cli.errors import ConfigError, InputError
 
+from ..layouts import squares, youtube_vos
 from ..recipes import TINY
 
 CLIP = ClipConfig.parse(tomllib.loads(TINY)["stages"][0]["clip"])
@@ -42,11 +44,35 @@ def test_clips_hold_what_they_promise(every):
     for clip in clips:
         assert clip.frames.shape == (3, 3, 64, 96) and clip.frames.dtype == torch.uint8
         assert clip.labels.shape == (3, 64, 96) and clip.labels.dtype == torch.uint8
-        assert set(clip.labels[0].unique().tolist()) - {0} == set(range(1, clip.objects + 1))
-        assert set(clip.labels.unique().tolist()) <= set(range(clip.objects + 1))
-    assert {clip.objects for clip in clips} == {1, 2}
+        assert 0 in clip.given and set(clip.labels.unique().tolist()) <= set(range(len(clip.given) + 1))
+        entered(clip)
+    assert {len(clip.given) for clip in clips} == {1, 2}
     batch = collate(clips[:8])
-    assert batch.valid.sum(1).tolist() == [clip.objects for clip in clips[:8]]
+    for given, clip in zip(batch.given.tolist(), clips, strict=False):
+        assert given == [*clip.given.tolist(), 3][:2]
+
+
+def entered(clip: Clip) -> None:
+    """Every object is large enough in the frame in which it is given, and in none before."""
+    for i, given in enumerate(clip.given.tolist(), 1):
+        assert (clip.labels[given] == i).sum() >= 100 and not (clip.labels[:given] == i).any()
+        assert given < len(clip.labels) - 1
+
+
+def test_objects_may_enter_and_leave_within_a_clip(tmp_path):
+    """The first object is there throughout, the second leaves, the third enters."""
+    masks = [squares(t, 1, *[2] * (t < 2), *[0] * (t >= 2), *[3] * (t >= 2)) for t in range(4)]
+    youtube_vos(tmp_path, "train", {"v": masks}, {"v": {1: "dog", 2: "cat", 3: "cat"}})
+    config = CLIP.model_copy(update={"length": 4, "objects": 3, "paste": 0.0})
+    dataset = ClipDataset([(1.0, youtube_layout.sequences(tmp_path))], config, 0, 40)
+    clips = [dataset[i] for i in range(40)]
+    for clip in clips:
+        entered(clip)
+    whole = [clip for clip in clips if len(clip.given) == 3]
+    assert {tuple(sorted(clip.given.tolist())) for clip in whole} == {(0, 0, 2)}
+    for clip in whole:
+        last = set(clip.labels[3].unique().tolist()) - {0}
+        assert len(last) == 2 and int(clip.given.argmax()) + 1 in last
 
 
 def schedule(every: Any, **settings: Any) -> ClipDataset:

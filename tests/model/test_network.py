@@ -1,13 +1,16 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
 from stesa_cli.config import SHIPPED
 from stesa_cli.engine.recipe import RunConfig
+from stesa_cli.engine.segmentation import Segmenter
+from stesa_cli.masks import one_hot
 from stesa_cli.model.attention import Entry, Memory
-from stesa_cli.model.decoder import reduce
-from stesa_cli.model.network import MemoryConfig, ModelConfig, Network
+from stesa_cli.model.decoder import upsample
+from stesa_cli.model.network import OFF, MemoryConfig, ModelConfig, Network
 
 TINY = ModelConfig(
     encoder="test_efficientnet", skips=(8, 8, 8, 8), hidden=(8, 8, 8, 8), nlb="none", auxiliary=False, aggregate=True
@@ -19,7 +22,8 @@ def clip(batch: int = 1, length: int = 3, objects: int = 2, size: tuple[int, int
     generator = torch.Generator().manual_seed(0)
     frames = torch.rand(batch, length, 3, *size, generator=generator)
     masks = (torch.rand(batch, length, objects, *size, generator=generator) > 0.7).float()
-    return frames, masks, torch.ones(batch, objects, dtype=torch.bool), torch.zeros(batch, length, dtype=torch.bool)
+    given = torch.zeros(batch, objects, dtype=torch.long)
+    return frames, masks, given, torch.zeros(batch, length, dtype=torch.bool)
 
 
 @pytest.mark.parametrize("name", ["stesa", *PAPER])
@@ -46,51 +50,76 @@ def test_the_default_is_light():
 
 def test_batched_clips_equal_single_clips():
     network = Network(TINY.model_copy(update={"memory": MemoryConfig()})).eval()
-    arguments = clip(batch=2)
-    together = network(*arguments)[-1].logits
-    alone = torch.cat([network(*(a[i : i + 1] for a in arguments))[-1].logits for i in range(2)])
-    torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
+    frames, masks, _, fed = clip(batch=2, length=4)
+    for given in ([[0, 0], [0, 0]], [[0, 1], [2, 0]]):
+        arguments = frames, masks, torch.tensor(given), fed
+        together = network(*arguments)
+        alone = [network(*(a[i : i + 1] for a in arguments)) for i in range(2)]
+        for every, *each in zip(together, *alone, strict=True):
+            torch.testing.assert_close(every.logits, torch.cat([p.logits for p in each]), atol=1e-4, rtol=1e-4)
 
 
 def test_a_padded_object_changes_nothing():
     network = Network(TINY.model_copy(update={"memory": MemoryConfig()})).eval()
-    frames, masks, valid, fed = clip(objects=1)
-    alone = network(frames, masks, valid, fed)[-1].logits
+    frames, masks, given, fed = clip(objects=1)
+    alone = network(frames, masks, given, fed)[-1].logits
     padded = torch.cat([masks, torch.zeros_like(masks)], 2)
-    both = network(frames, padded, torch.tensor([[True, False]]), fed)[-1].logits
+    both = network(frames, padded, torch.tensor([[0, 3]]), fed)[-1].logits
     torch.testing.assert_close(both.softmax(1)[:, :2], alone.softmax(1), atol=1e-4, rtol=1e-4)
     assert both.softmax(1)[:, 2].max() < 1e-6
 
 
-def test_stepping_equals_the_whole_clip():
-    network = Network(TINY.model_copy(update={"memory": MemoryConfig(every=1)})).eval()
-    frames, masks, valid, fed = clip()
-    whole = network(frames, masks, valid, fed)
-    prediction, state = network.start(network.encode(frames[:, 0]), reduce(masks[:, 0], 2, "area"))
-    steps = [prediction]
-    for t in (1, 2):
-        prediction, state = network.step(network.encode(frames[:, t]), state)
-        steps.append(prediction)
-    for one, other in zip(whole, steps, strict=True):
-        torch.testing.assert_close(one.logits, other.logits, atol=1e-4, rtol=1e-4)
+@pytest.mark.parametrize("aggregate", [True, False])
+@pytest.mark.parametrize("entry", [0, 2])
+def test_a_clip_in_training_is_what_the_segmenter_sees(aggregate, entry):
+    """Also with an object that enters later."""
+    network = Network(TINY.model_copy(update={"memory": MemoryConfig(every=1), "aggregate": aggregate})).eval()
+    images = np.random.default_rng(0).integers(0, 255, (5, 64, 96, 3), np.uint8)
+    labels = np.zeros((5, 64, 96), np.uint8)
+    labels[:, 10:40, 10:50] = 1
+    labels[entry:, 30:60, 40:90] = 2
+    masks = one_hot(torch.from_numpy(labels), [1, 2])[None]
+    frames = torch.from_numpy(images).permute(0, 3, 1, 2)[None] / 255
+    with torch.inference_mode():
+        whole = network(frames, masks, torch.tensor([[0, entry]]), torch.zeros(1, 5, dtype=torch.bool))
+    segmenter = Segmenter(network, size=64, device="cpu", precision="fp32")
+    segmenter.start(images[0], labels[0])
+    for t, prediction in enumerate(whole, 1):
+        new = np.where(labels[t] == 2, 2, 0).astype(np.uint8) if t == entry else None
+        found = segmenter.step(images[t], new)
+        if t != entry:
+            expected = upsample(prediction.logits, (64, 96)).softmax(1)[0]
+            torch.testing.assert_close(found, expected[: len(found)], atol=1e-4, rtol=1e-4)
+            assert expected[len(found) :].sum() < 1e-3
+
+
+def test_an_object_that_has_not_entered_changes_nothing():
+    network = Network(TINY.model_copy(update={"memory": MemoryConfig()})).eval()
+    frames, masks, _, fed = clip(length=4)
+    masks[:, :, 1] *= (torch.arange(4) >= 2)[:, None, None]
+    alone = network(frames, masks[:, :, :1], torch.tensor([[0]]), fed)
+    late = network(frames, masks, torch.tensor([[0, 2]]), fed)
+    for t in (0, 1):
+        assert torch.equal(late[t].objects[:, :1], alone[t].objects) and late[t].objects[:, 1].max() == OFF
+    assert late[2].objects[:, 1].max() > OFF and not torch.equal(late[2].objects[:, :1], alone[2].objects)
 
 
 def test_the_past_reaches_the_present():
     network = Network(TINY.model_copy(update={"memory": MemoryConfig()})).train()
-    frames, masks, valid, fed = clip()
+    frames, masks, given, fed = clip()
     masks.requires_grad_()
-    network(frames, masks, valid, fed)[-1].logits.sum().backward()
+    network(frames, masks, given, fed)[-1].logits.sum().backward()
     assert masks.grad[:, 0].abs().sum() > 0 and masks.grad[:, 1:].abs().sum() == 0
 
 
 def test_truth_is_fed_where_asked():
     network = Network(TINY).eval()
-    frames, masks, valid, fed = clip()
+    frames, masks, given, fed = clip()
     other = masks.clone()
     other[:, 1] = 1 - other[:, 1]
 
     def last(truth: torch.Tensor, where: torch.Tensor) -> torch.Tensor:
-        return network(frames, truth, valid, where)[-1].logits
+        return network(frames, truth, given, where)[-1].logits
 
     assert torch.equal(last(masks, fed), last(other, fed))
     assert not torch.equal(last(masks, ~fed), last(other, ~fed))

@@ -1,10 +1,21 @@
+import cv2
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
 from stesa_cli.errors import InputError
-from stesa_cli.masks import PALETTE, VOID, label_map, object_ids, one_hot, read_mask, soft_aggregation, write_mask
+from stesa_cli.masks import (
+    PALETTE,
+    VOID,
+    label_map,
+    mask_size,
+    object_ids,
+    one_hot,
+    read_mask,
+    soft_aggregation,
+    write_mask,
+)
 
 LABELS = np.array([[0, 1, 2], [3, 254, VOID]], np.uint8)
 
@@ -48,11 +59,89 @@ def test_a_foreign_palette_keeps_its_indices(tmp_path):
     assert read_mask(tmp_path / "mask.png").tolist() == [[0, 5]]
 
 
+def drawn(scale: int = 1) -> np.ndarray:
+    """A label map (96 * scale, 128 * scale) of a disc, a triangle that covers part of it, a bar and a small disc."""
+    labels = np.zeros((96 * scale, 128 * scale), np.uint8)
+    cv2.circle(labels, (40 * scale, 40 * scale), 25 * scale, 1, cv2.FILLED)
+    cv2.fillPoly(labels, [np.array([[50, 20], [110, 45], [45, 75]]) * scale], 2)
+    cv2.line(labels, (10 * scale, 88 * scale), (120 * scale, 80 * scale), 8, 7 * scale)
+    cv2.circle(labels, (110 * scale, 15 * scale), 4 * scale, 7, cv2.FILLED)
+    return labels
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_smooth_edges_make_no_objects(tmp_path, scale):
+    """Between red, object 1, and black lies the colour of object 8, which is drawn too, elsewhere; and so forth."""
+    large = drawn(scale)
+    smooth = cv2.resize(PALETTE[large], (128, 96), interpolation=cv2.INTER_AREA)
+    Image.fromarray(smooth).save(tmp_path / "mask.png")
+    labels = read_mask(tmp_path / "mask.png")
+    shares = cv2.resize(
+        (large[..., None] == [0, 1, 2, 7, 8]).astype(np.float32), (128, 96), interpolation=cv2.INTER_AREA
+    )
+    expected = np.array([0, 1, 2, 7, 8])[shares.argmax(-1)]
+    assert object_ids(labels) == [1, 2, 7, 8]
+    assert (labels != expected).mean() < 0.002  # tips thinner than two pixels
+
+
+def test_colours_of_the_palette_are_taken_at_their_word(tmp_path):
+    labels = drawn()
+    labels[2, 3], labels[90, 5:40], labels[50, 40:42] = 24, 64, 9
+    Image.fromarray(PALETTE[labels]).save(tmp_path / "mask.png")
+    assert (read_mask(tmp_path / "mask.png") == labels).all()
+
+
+def test_the_noise_of_jpeg_is_undone(tmp_path):
+    labels = drawn()
+    Image.fromarray(PALETTE[labels]).save(tmp_path / "mask.jpg", quality=90)
+    found = read_mask(tmp_path / "mask.jpg")
+    assert object_ids(found) == [1, 2, 7, 8] and (found != labels).mean() < 0.01
+
+
+@pytest.mark.parametrize("kind", ["grey.png", "rgb.png", "grey.jpg", "rgb.jpg"])
+def test_a_smooth_white_object_is_one_object(tmp_path, kind):
+    large = np.zeros((400, 600), np.uint8)
+    cv2.ellipse(large, (300, 200), (200, 90), 30, 0, 360, 255, cv2.FILLED)
+    smooth = Image.fromarray(cv2.resize(large, (150, 100), interpolation=cv2.INTER_AREA))
+    (smooth.convert("RGB") if "rgb" in kind else smooth).save(tmp_path / kind)
+    found = read_mask(tmp_path / kind)
+    assert object_ids(found) == [1]
+    assert (found != (np.asarray(smooth) >= 128)).mean() < (0.002 if "jpg" in kind else 1e-9)
+
+
+def test_grey_ids_stay_ids(tmp_path):
+    labels = drawn()
+    labels[:10, :10] = VOID
+    Image.fromarray(labels, "L").save(tmp_path / "mask.png")
+    assert (read_mask(tmp_path / "mask.png") == labels).all()
+
+
+def test_the_size_is_read_from_the_head_of_the_file(tmp_path):
+    write_mask(tmp_path / "mask.png", drawn())
+    whole = (tmp_path / "mask.png").read_bytes()
+    (tmp_path / "mask.png").write_bytes(whole[:900])
+    assert mask_size(tmp_path / "mask.png") == (128, 96)
+    with pytest.raises(InputError, match="cannot be read"):
+        read_mask(tmp_path / "mask.png")
+    with pytest.raises(InputError, match="no such mask"):
+        mask_size(tmp_path / "gone.png")
+
+
 def test_unusable_masks_are_one_clear_line(tmp_path):
-    Image.fromarray(np.array([[[1, 2, 3]]], np.uint8)).save(tmp_path / "colours.png")
+    red = np.zeros((20, 30, 3), np.uint8)
+    red[5:15, 5:15] = 255, 0, 0
+    Image.fromarray(red).save(tmp_path / "colours.png")
+    photograph = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
+    Image.fromarray(photograph).save(tmp_path / "photograph.png")
     Image.fromarray(np.array([[300]], np.uint16)).save(tmp_path / "big.png")
     (tmp_path / "text.png").write_text("no image")
-    for name, word in [("colours.png", "#010203"), ("big.png", "300"), ("text.png", "image"), ("gone.png", "no such")]:
+    for name, word in [
+        ("colours.png", "#ff0000"),
+        ("photograph.png", "colours outside"),
+        ("big.png", "300"),
+        ("text.png", "image"),
+        ("gone.png", "no such"),
+    ]:
         with pytest.raises(InputError, match=word) as caught:
             read_mask(tmp_path / name)
         assert name in str(caught.value) and "\n" not in str(caught.value)

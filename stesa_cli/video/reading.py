@@ -90,7 +90,7 @@ class _FolderReader(VideoReader):
     def __init__(self, path: Path, rate: Fraction) -> None:
         super().__init__()
         images = (p for p in path.iterdir() if p.suffix.lower() in IMAGES and not p.name.startswith("."))
-        self._paths = sorted(images, key=_natural)
+        self._paths = sorted(images, key=lambda path: natural(path.name))
         if not self._paths:
             raise InputError("no images in this folder", path, "give a video file or a folder of JPEG or PNG frames")
         self.rate, self.frame_count = rate, len(self._paths)
@@ -105,9 +105,9 @@ class _FolderReader(VideoReader):
             yield Frame(image, index, float(index / self.rate))
 
 
-def _natural(path: Path) -> list[str | int]:
+def natural(name: str) -> list[str | int]:
     """A sort key that puts frame 2 before frame 10."""
-    return [int(part) if i % 2 else part for i, part in enumerate(re.split("([0-9]+)", path.name))]
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split("([0-9]+)", name))]
 
 
 def _read_image(path: Path) -> np.ndarray:

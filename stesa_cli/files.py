@@ -8,6 +8,8 @@ from pathlib import Path
 
 from stesa_cli.errors import OutputError
 
+PREFIX = ".stesa-"
+
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
@@ -15,7 +17,7 @@ def atomic(path: Path) -> Iterator[Path]:
     block ends well and removed when it does not. Raises OutputError when the disk refuses."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=".", suffix=path.suffix)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=PREFIX, suffix=path.suffix)
     except OSError as error:
         raise OutputError(f"cannot write here ({error.strerror})", path, "choose another output folder") from error
     os.close(handle)
@@ -32,6 +34,12 @@ def atomic(path: Path) -> Iterator[Path]:
         ) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove what runs that were killed left half-written in a folder and those in it."""
+    for path in folder.rglob(f"{PREFIX}*"):
+        path.unlink(missing_ok=True)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -88,7 +88,6 @@ def evaluate(
     if plots:
         from stesa_cli.engine import figures
 
-        figures.require_matplotlib()
         outputs += [plots / name for name in figures.NAMES]
     if not (predictions or resume):
         outputs += [source / sequence.name for sequence in benchmark.sequences]

@@ -1,50 +1,150 @@
-"""``stesa segment``: a video and its first mask in, masks and an overlay out."""
+"""``stesa segment``: videos and masks of their objects in, masks and videos out."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+from rich.progress import Progress
 
-from stesa_cli.commands.console import console, progress, table, warn
+from stesa_cli.commands.console import console, interruptible, progress, table, warn
+from stesa_cli.errors import StesaError
+
+if TYPE_CHECKING:
+    from stesa_cli.engine.report import SegmentReport
 
 
 def segment(
-    video: Annotated[Path, typer.Argument(help="A video file, or a folder of frames.")],
-    mask: Annotated[
-        Path, typer.Option(help="PNG with the mask of the first frame: one id or palette colour an object.")
-    ],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", show_default="<video>_stesa", help="Folder for the results.")
+    videos: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="VIDEO...", help="Video files, folders of frames, or patterns such as 'clips/*.mp4'."),
     ] = None,
+    camera: Annotated[int | None, typer.Option(help="A camera's number instead of videos; Ctrl-C ends it.")] = None,
+    mask: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="PNG of the first frame's mask; FRAME=PNG of a later one's, which corrects objects or adds some; or a "
+            "folder of masks. Repeatable.",
+            show_default="the PNG beside the video",
+        ),
+    ] = None,
+    box: Annotated[
+        list[str] | None, typer.Option(metavar="ID=X,Y,W,H", help="Begin an object from a box around it. Repeatable.")
+    ] = None,
+    min_area: Annotated[int, typer.Option(min=0, help="Drop ids of fewer pixels from the given masks.")] = 0,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            show_default="<video>_stesa",
+            help="Folder for the results; of several videos, for their folders.",
+        ),
+    ] = None,
+    save: Annotated[
+        str, typer.Option(help="What to write, of masks, objects, overlay, soft, alpha, webm, rle, npz.")
+    ] = "masks,objects,overlay",
+    binary: Annotated[bool, typer.Option("--binary", help="masks/ holds all objects together, 0 or 255.")] = False,
+    opacity: Annotated[float, typer.Option(min=0, max=1, help="Of the tint in the overlay.")] = 0.5,
+    contour: Annotated[int | None, typer.Option(min=0, help="Pixels of the outline, 0 for none.")] = None,
+    labels: Annotated[bool, typer.Option("--labels", help="Write the ids into the overlay.")] = False,
+    quality: Annotated[
+        Literal["fast", "default", "best"],
+        typer.Option(help="fast (small frames), default, or best (mirrored, too, and a longer memory)."),
+    ] = "default",
     size: Annotated[
-        int, typer.Option(min=32, help="Short side at which the network sees the frames, in pixels.")
-    ] = 480,
+        int | None,
+        typer.Option(min=32, help="Short side at which the network sees the frames, in pixels.", show_default="480"),
+    ] = None,
+    adapt: Annotated[
+        float, typer.Option(min=0, metavar="SECONDS", help="First fit the decoder to the given frame for so long.")
+    ] = 0.0,
+    both_ways: Annotated[
+        bool, typer.Option("--both-ways", help="From the first mask also back to the start of the video.")
+    ] = False,
+    frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames.")] = None,
     weights: Annotated[str, typer.Option(help="Weights by name or .safetensors file.")] = "stesa",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    precision: Annotated[Literal["auto", "bf16", "fp32"], typer.Option(help="Arithmetic.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results in the output folder.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with runs that were interrupted.")] = False,
     allow_truncated: Annotated[
         bool, typer.Option("--allow-truncated", help="Exit code 0 for a video that breaks off.")
     ] = False,
 ) -> None:
     """Segment every object of a video, from the mask of its first frame on."""
+    if bool(videos) == (camera is not None):
+        raise typer.BadParameter("give videos, or --camera with a number", param_hint="VIDEO")
     with console.status("Loading"):
-        from stesa_cli.engine.video import SegmentJob, segment_video
+        from stesa_cli.engine.inputs import find_inputs, masks_for, outputs_for
+        from stesa_cli.engine.report import KINDS, SegmentJob
+        from stesa_cli.engine.video import is_finished, segment_video
+        from stesa_cli.video.overlay import OverlayStyle
 
-    name = video.name if video.is_dir() else video.stem
-    job = SegmentJob(
-        video, mask, output or video.with_name(f"{name}_stesa"), size, weights, device, overwrite=overwrite
-    )
-    with progress("frames") as bar:
-        task = bar.add_task("Segmenting", total=None)
-        report = segment_video(job, lambda done, of: bar.update(task, completed=done, total=max(done, of or done)))
-        bar.update(task, total=report.frames)
-    rows = [
-        [str(i), f"{areas[0]:,}", f"{areas[-1]:,}", f"{sum(a > 0 for a in areas)} of {report.frames}"]
-        for i, areas in report.areas.items()
+    kinds = tuple(kind.strip() for kind in save.split(","))
+    if unknown := [kind for kind in kinds if kind not in KINDS]:
+        raise typer.BadParameter(f"{', '.join(unknown)}: choose among {', '.join(KINDS)}", param_hint="--save")
+    sources: list[Path | int] = [camera] if camera is not None else [*find_inputs(videos or [])]
+    outputs = outputs_for(sources, output)
+    jobs = [
+        SegmentJob(
+            source,
+            masks_for(source, mask or [], boxed=bool(box)),
+            outputs[source],
+            boxes=tuple(box or ()),
+            min_area=min_area,
+            both_ways=both_ways,
+            frames=frames,
+            quality=quality,
+            size=size,
+            weights=weights,
+            adapt=adapt,
+            device=device,
+            precision=precision,
+            save=kinds,
+            binary=binary,
+            style=OverlayStyle(opacity, contour, labels),
+        )
+        for source in sources
     ]
-    console.print(table("Objects", ["id", "first area (px)", "last area (px)", "frames seen"], rows))
-    console.print(f"{report.frames} frames at {report.frames_per_second:.1f} frames/s, written to {job.output}")
-    if report.truncated:
-        warn(f"{video} breaks off after {report.frames} frames: what it had is segmented")
-        if not allow_truncated:
-            raise typer.Exit(1)
+    failed = 0
+    with interruptible() as stop:
+        for job in jobs:
+            if resume and is_finished(job.output):
+                console.print(f"{job.output} is finished already", soft_wrap=True)
+                continue
+            try:
+                with progress("frames") as bar:
+                    report = segment_video(job, overwrite, resume, _on_frame(bar, job.name), stop.is_set)
+            except StesaError as error:
+                if len(jobs) == 1:
+                    raise
+                failed += 1
+                console.print(f"[red]error:[/] {error}", soft_wrap=True)
+            else:
+                failed += _show(report) and not allow_truncated
+    if failed:
+        raise typer.Exit(1)
+
+
+def _on_frame(bar: Progress, name: str) -> Callable[[int, int | None], None]:
+    task = bar.add_task(f"Segmenting {name}", total=None)
+    return lambda done, of: bar.update(task, completed=done, total=max(done, of or done))
+
+
+def _show(report: "SegmentReport") -> bool:
+    """Tell of a run; returns whether its video broke off."""
+    rows = []
+    for i in report.ids:
+        areas, sure = report.areas(i), [c for c in report.confidence(i) if c is not None]
+        mean = f"{sum(sure) / len(sure):.2f}" if sure else "–"
+        rows.append([str(i), f"{areas[0]:,}", f"{areas[-1]:,}", f"{len(sure)} of {report.frames}", mean])
+    columns = ["id", "first area (px)", "last area (px)", "frames seen", "confidence"]
+    console.print(table("Objects", columns, rows))
+    console.print(
+        f"{report.frames} frames at {report.frames_per_second:.1f} frames/s, written to {report.job.output}",
+        soft_wrap=True,
+    )
+    for line in report.warnings:
+        warn(line)
+    return report.truncated

@@ -1,16 +1,13 @@
 """``stesa train``: train or fine-tune a config on the data the user has."""
 
 import os
-import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stesa_cli.commands.console import console, table
+from stesa_cli.commands.console import console, interruptible, table
 
 if TYPE_CHECKING:
     from stesa_cli.engine.training import Trainer
@@ -75,7 +72,7 @@ def train(
     if dry_run:
         _rehearse(trainer)
         return
-    with _interruptible() as stop:
+    with interruptible() as stop:
         _train(trainer, stop)
     if trainer.step < settings.steps:
         console.print(f"interrupted and saved at step {trainer.step}: the same command goes on from there")
@@ -95,18 +92,6 @@ def _train(trainer: "Trainer", stop: threading.Event) -> None:
     with TrainingView(title, trainer.step, trainer.config.steps, trainer.best) as view:
         for report in trainer.run(stop.is_set):
             view.show(report)
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """An event that Ctrl-C, or the SIGTERM of a scheduler, sets."""
-    stop = threading.Event()
-    before = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _rehearse(trainer: "Trainer") -> None:

@@ -1,4 +1,4 @@
-"""The course of a run as figures, one a stage, like figures 4 to 7 of the paper. Needs matplotlib; no torch."""
+"""The course of a run as figures, one a stage, like figures 4 to 7 of the paper. Needs no torch."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from stesa_cli.errors import ConfigError, InputError
+from stesa_cli.errors import InputError
 from stesa_cli.files import atomic
 
 if TYPE_CHECKING:
@@ -40,10 +40,8 @@ def draw_curves(run: Path) -> list[Path]:
 
 
 def _figure(title: str, course: list[dict[str, Any]]) -> Figure:
-    try:
-        from matplotlib.figure import Figure
-    except ModuleNotFoundError as error:
-        raise ConfigError("figures need matplotlib", fix="pip install 'stesa-cli[train]'") from error
+    from matplotlib.figure import Figure
+
     validated = [line for line in course if "validation_J" in line]
     figure = Figure((9 if validated else 5.5, 3.6), layout="constrained")
     losses, *others = figure.subplots(1, 2 if validated else 1, squeeze=False)[0]

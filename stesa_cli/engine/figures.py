@@ -1,6 +1,6 @@
 """Scores as figures: bars a sequence, curves over time, and a grid of frames at telling moments (the paper's figure 8).
 
-Needs matplotlib; no torch."""
+Needs no torch."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ import numpy as np
 
 from stesa_cli.data.sequence import VideoSequence
 from stesa_cli.engine.benchmark import Benchmark, Masks, mask_name, read_predicted
-from stesa_cli.errors import ConfigError
 from stesa_cli.files import atomic
 from stesa_cli.masks import PALETTE
 from stesa_cli.metrics.summary import DatasetScores, ObjectScores, SequenceScores
@@ -26,14 +25,6 @@ NAMES = ("sequences.png", "over_time.png", "qualitative.png")
 BLUE, ORANGE = "#3b6fb6", "#e08a2e"
 ROWS = 6  # sequences in the grid of frames
 TILE = 480  # pixels, the width of a frame in it
-
-
-def require_matplotlib() -> None:
-    """Raise ConfigError when it is not installed: to be called before long work."""
-    try:
-        import matplotlib.figure  # noqa: F401
-    except ImportError as error:
-        raise ConfigError(f"figures need matplotlib ({error})", fix="pip install 'stesa-cli[train]'") from error
 
 
 def draw(folder: Path, scores: DatasetScores, benchmark: Benchmark, masks: Masks) -> None:

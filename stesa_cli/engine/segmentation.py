@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
 import numpy as np
 import torch
@@ -127,20 +128,21 @@ class Segmenter:
             ]
         torch.cuda.empty_cache()
 
-    def save(self, path: Path) -> None:
-        """Write all that is needed to go on, for ``restore``. Raises OutputError."""
+    def save(self, path: Path, notes: object = None) -> None:
+        """Write all that is needed to go on, and ``notes`` of plain values, for ``restore``. Raises OutputError."""
         with atomic(path) as temporary:
-            torch.save((self.remembered, self.ids, self._groups), temporary)
+            torch.save((self.remembered, self.ids, self._groups, notes), temporary)
 
-    def restore(self, path: Path) -> None:
+    def restore(self, path: Path) -> Any:
         """Go on after the frame that was the last one when ``save`` wrote the file: what follows is the same, to the
-        bit on a CPU. Raises InputError when the file cannot be read."""
+        bit on a CPU. Returns the notes. Raises InputError when the file cannot be read."""
         try:
             with torch.serialization.safe_globals([_Group, State, Memory, Entry]):
                 saved = torch.load(path, map_location=self.device, weights_only=True)
         except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
             raise InputError("cannot be read", path, "begin anew with --overwrite") from error
-        self.remembered, self.ids, self._groups = saved
+        self.remembered, self.ids, self._groups, notes = saved
+        return notes
 
     @torch.inference_mode()
     def _step(self, image: np.ndarray, labels: np.ndarray | None, given_ids: list[int]) -> Tensor:

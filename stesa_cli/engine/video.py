@@ -1,145 +1,288 @@
-"""The job of ``stesa segment``: a video and its first mask in; masks, objects, overlay and report out."""
+"""The job of ``stesa segment``: a video and masks of some of its objects in; masks, videos and a report out.
+
+Results of single frames are written as they come, in stretches after each of which the state is kept in the folder
+``.stesa`` of the output folder. A run that goes on reads there what is done, so that its videos hold it too; a pass
+backwards, before the one forwards, leaves its frames to that in the same way."""
 
 import json
 import shutil
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
-from stesa_cli import __version__
+from stesa_cli.engine import checkpoint
+from stesa_cli.engine.adaptation import adapt
 from stesa_cli.engine.checkpoint import find_weights, load_network
-from stesa_cli.engine.runtime import Precision
-from stesa_cli.engine.segmentation import DEFAULT_SIZE, Segmenter
-from stesa_cli.errors import InputError, OutputError
-from stesa_cli.files import write_text
+from stesa_cli.engine.given import Given
+from stesa_cli.engine.quality import EFFORTS
+from stesa_cli.engine.report import KINDS, SegmentJob, SegmentReport
+from stesa_cli.engine.segmentation import Segmenter
+from stesa_cli.engine.timeline import draw_timeline
+from stesa_cli.errors import ConfigError, InputError, OutputError
+from stesa_cli.files import sweep, write_text
 from stesa_cli.masks import label_map, read_mask
+from stesa_cli.video.camera import open_camera
+from stesa_cli.video.exchange import npz_writer, require_pycocotools, rle_writer
 from stesa_cli.video.overlay import overlay
-from stesa_cli.video.reading import VideoReader, open_video
-from stesa_cli.video.writing import mask_writer, video_writer
+from stesa_cli.video.reading import Frame, VideoReader, open_video
+from stesa_cli.video.writing import alpha_writer, mask_writer, read_soft, soft_writer, video_writer
 
-RESULTS = ("masks", "objects", "overlay.mp4", "report.json")
+REPORT, TIMELINE, WORK = "report.json", "timeline.png", ".stesa"
+STRETCH = 15.0  # seconds of work that a killed run loses at most
+BLOCK = 256e6  # bytes of frames that a pass backwards decodes at a time
 
-
-@dataclass(frozen=True)
-class SegmentJob:
-    """What to segment, with what, and where to put it."""
-
-    video: Path
-    mask: Path
-    output: Path
-    size: int = DEFAULT_SIZE
-    weights: str = "stesa"
-    device: str = "auto"
-    precision: Precision = "auto"
-    overwrite: bool = False
+Soft = dict[int, np.ndarray]
+"""The probability (H, W) uint8, 0 to 255, of each object id."""
+Write = Callable[[int, np.ndarray, Soft], None]
+"""Writes the results of a frame: its number, its label map, its soft masks."""
 
 
-@dataclass
-class SegmentReport:
-    """What ``report.json`` says: ``areas`` in pixels, per object id, one a frame."""
+class Interrupted(KeyboardInterrupt):
+    """The run was stopped, and can go on."""
 
-    job: SegmentJob
-    width: int
-    height: int
-    rate: str
-    areas: dict[int, list[int]]
-    model: dict[str, Any]
-    frames: int = 0
-    truncated: bool = False
-    seconds: dict[str, float] = field(default_factory=dict)
 
-    @property
-    def frames_per_second(self) -> float:
-        """End to end, from the first decoded frame to the last closed file, without loading the model."""
-        return self.frames / self.seconds["segmenting"]
-
-    def to_dict(self) -> dict[str, Any]:
-        settings = {key: str(value) for key, value in asdict(self.job).items()}
-        return {
-            "version": __version__,
-            "input": {
-                "video": settings.pop("video"),
-                "mask": settings.pop("mask"),
-                "width": self.width,
-                "height": self.height,
-                "frames_per_second": self.rate,
-                "truncated": self.truncated,
-            },
-            "frames": self.frames,
-            "objects": [{"id": i, "areas": areas} for i, areas in self.areas.items()],
-            "model": self.model,
-            "settings": settings | {"size": self.job.size, "overwrite": self.job.overwrite},
-            "timings": {"frames_per_second": self.frames_per_second, "seconds": self.seconds},
-        }
+def is_finished(output: Path) -> bool:
+    """Whether the results of a whole run are there."""
+    return (output / REPORT).is_file() and not (output / WORK).exists()
 
 
 def segment_video(
-    job: SegmentJob, on_frame: Callable[[int, int | None], None] = lambda done, of: None
+    job: SegmentJob,
+    overwrite: bool = False,
+    resume: bool = False,
+    on_frame: Callable[[int, int | None], None] = lambda done, of: None,
+    stopped: Callable[[], bool] = lambda: False,
 ) -> SegmentReport:
     """Run the job in constant memory; ``on_frame`` hears the frames done and, as a hint, how many there may be.
 
-    Raises InputError for a video or mask that does not serve, OutputError when the folder holds results or is full."""
-    labels = read_mask(job.mask)
-    with open_video(job.video) as reader:
-        _check_mask(job, reader, labels)
-        _clear(job)
-        begun = time.perf_counter()
-        network, info = load_network(job.weights)
-        segmenter = Segmenter(network, job.size, job.device, job.precision)
-        loaded = time.perf_counter()
-        model = {"weights": str(find_weights(job.weights)), "config": network.config.model_dump(), "info": info}
-        report = SegmentReport(job, reader.width, reader.height, str(reader.rate), {}, model)
-        _write_frames(job, reader, segmenter, labels, report, on_frame)
-        report.truncated = reader.truncated_at is not None
-        report.seconds = {"loading": loaded - begun, "segmenting": time.perf_counter() - loaded}
-    write_text(job.output / "report.json", json.dumps(report.to_dict(), indent=1))
+    With ``resume``, a run that was interrupted goes on, and ends as if it had not been. Raises InputError for a video
+    or mask that does not serve, OutputError when the folder holds results or is full, Interrupted soon after
+    ``stopped``."""
+    if isinstance(job.video, int) and (resume or job.both_ways):
+        raise ConfigError("a camera shows nothing twice", fix="leave out --resume and --both-ways")
+    if "rle" in job.save:
+        require_pycocotools()
+    with open_camera(job.video) if isinstance(job.video, int) else open_video(job.video) as reader:
+        given = Given(job.masks, job.boxes, (reader.height, reader.width), job.min_area)
+        _make_room(job.output, overwrite, resume)
+        run = _Run(job, reader, given, on_frame, stopped)
+        run.go()
+    report = run.report
+    areas, confidence = ({i: each(i) for i in report.ids} for each in (report.areas, report.confidence))
+    draw_timeline(job.output / TIMELINE, report.times, areas, confidence, report.width * report.height)
+    write_text(job.output / REPORT, json.dumps(report.to_dict(), indent=1))
+    shutil.rmtree(job.output / WORK, ignore_errors=True)
     return report
 
 
-def _write_frames(
-    job: SegmentJob,
-    reader: VideoReader,
-    segmenter: Segmenter,
-    labels: np.ndarray,
-    report: SegmentReport,
-    on_frame: Callable[[int, int | None], None],
-) -> None:
-    sound = None if job.video.is_dir() else job.video
-    with (
-        mask_writer(job.output) as write_masks,
-        video_writer(job.output / "overlay.mp4", reader.rate, sound) as write_video,
-    ):
-        for frame in reader:
-            if frame.index == 0:
-                probabilities = segmenter.start(frame.image, labels)
-                report.areas = {i: [] for i in segmenter.ids}
-            else:
-                probabilities = segmenter.step(frame.image)
-            predicted = label_map(probabilities, segmenter.ids)
-            write_masks(frame.index, predicted, segmenter.ids)
-            write_video(overlay(frame.image, predicted), frame.time)
-            counts = np.bincount(predicted.ravel(), minlength=256)
-            for i, areas in report.areas.items():
-                areas.append(int(counts[i]))
-            report.frames += 1
-            on_frame(report.frames, reader.frame_count)
-
-
-def _check_mask(job: SegmentJob, reader: VideoReader, labels: np.ndarray) -> None:
-    if labels.shape != (reader.height, reader.width):
-        sizes = f"is {labels.shape[1]}×{labels.shape[0]}, but the video {reader.width}×{reader.height}"
-        raise InputError(sizes, job.mask, "give a mask of the video's size, as it is seen upright")
-    if not labels.any():
-        raise InputError("holds no object", job.mask, "mark each object with its own id from 1 to 254")
-
-
-def _clear(job: SegmentJob) -> None:
-    old = [job.output / name for name in RESULTS if (job.output / name).exists()]
-    if old and not job.overwrite:
-        raise OutputError("holds results already", job.output, "choose another --output, or add --overwrite")
+def _make_room(output: Path, overwrite: bool, resume: bool) -> None:
+    sweep(output)
+    old = [path for name in (*KINDS.values(), REPORT, TIMELINE, WORK) if (path := output / name).exists()]
+    if not old or (resume and not is_finished(output)):
+        return
+    if not overwrite:
+        if is_finished(output):
+            raise OutputError("holds results already", output, "choose another --output, or add --overwrite")
+        fix = "add --resume to go on with it, or --overwrite to begin anew"
+        raise OutputError("holds an interrupted run", output, fix)
     for path in old:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+class _Run:
+    """A job under way."""
+
+    def __init__(
+        self,
+        job: SegmentJob,
+        reader: VideoReader,
+        given: Given,
+        on_frame: Callable[[int, int | None], None],
+        stopped: Callable[[], bool],
+    ) -> None:
+        self.job, self.reader, self.given, self.on_frame, self.stopped = job, reader, given, on_frame, stopped
+        begun = time.perf_counter()
+        self.adapted = job.output / WORK / "adapted.safetensors"
+        network, info = load_network(self.adapted if self.adapted.is_file() else job.weights)
+        effort = EFFORTS[job.quality]
+        self.segmenter = Segmenter(
+            network,
+            device=job.device,
+            precision=job.precision,
+            remembered=effort.remembered,
+            views=effort.views(job.size),
+        )
+        model = {"weights": str(find_weights(job.weights)), "config": network.config.model_dump(), "info": info}
+        self.report = SegmentReport(job, reader.width, reader.height, str(reader.rate), model, given)
+        self.report.seconds["loading"] = time.perf_counter() - begun
+        self.first = given.frames[0]
+        self.turn = self.first if job.both_ways else -1  # on the way back: the frame that comes next
+        self.alphas = [kind for kind in ("alpha", "webm") if kind in job.save]
+        self.soft = bool(self.alphas) or not {"soft", "npz"}.isdisjoint(job.save)
+        # where what is done is read again
+        work = job.output / WORK
+        self.state = work / "state.pt"
+        self.masks = job.output if "masks" in job.save and not job.binary else work
+        self.softs = job.output if "soft" in job.save else work
+        if self.state.is_file():
+            self._restore()
+
+    def go(self) -> None:
+        """Do what is left to be done."""
+        if self.turn >= 0 < self.first and not isinstance(self.job.video, int):
+            self._stretches(_backwards(self.job.video, self.turn), self._go_back)
+        with self._videos() as show:
+
+            def go_on(frame: Frame, write: Write) -> None:
+                self.report.times.append(frame.time)
+                labels, soft = self._done(frame) if frame.index in self.report.seen else self._next(frame, write)
+                show(frame, labels, soft)
+                self._tell()
+
+            self._stretches(islice(self.reader, self.job.frames), go_on)
+            if self.report.frames <= self.first:
+                what = f"the first mask is of frame {self.first}, but the video has {self.report.frames} frames"
+                raise InputError(what, str(self.job.video), "number frames from 0")
+        self.report.truncated = self.reader.truncated_at is not None
+        self.report.remembered = self.segmenter.remembered
+
+    def _tell(self) -> None:
+        self.on_frame(len(self.report.seen), self.job.frames or self.reader.frame_count)
+
+    def _stretches(self, frames: Iterator[Frame], handle: Callable[[Frame, Write], None]) -> None:
+        """Handle all frames, and keep the state whenever everything up to it is written."""
+        more = True
+        while more:
+            begun, more = time.perf_counter(), False
+            with self._files() as write:
+                for frame in frames:
+                    handle(frame, write)
+                    more = self.stopped() or time.perf_counter() - begun > STRETCH
+                    if more:
+                        break
+            self.report.seconds["segmenting"] += time.perf_counter() - begun
+            if more:
+                self._save()
+            if more and self.stopped():
+                raise Interrupted(f"interrupted after {len(self.report.seen)} frames: add --resume to go on")
+
+    def _go_back(self, frame: Frame, write: Write) -> None:
+        if frame.index == self.first:
+            self._start(frame)
+        else:
+            self._record(frame.index, self.segmenter.step(frame.image), write)
+        self.turn = frame.index - 1
+        self._tell()
+
+    def _next(self, frame: Frame, write: Write) -> tuple[np.ndarray, Soft]:
+        if frame.index < self.first:
+            nothing = torch.ones(1, *frame.image.shape[:2])
+            return self._record(frame.index, nothing, write)
+        if frame.index == self.first:
+            return self._record(frame.index, self._start(frame), write)
+        return self._record(frame.index, self.segmenter.step(frame.image, self._given(frame)), write)
+
+    def _start(self, frame: Frame) -> Tensor:
+        labels, job, network = self._given(frame), self.job, self.segmenter.network
+        assert labels is not None
+        if job.adapt and not self.adapted.is_file():
+            adapt(network, frame.image, labels, job.adapt, job.precision, self.stopped)
+            checkpoint.save(self.adapted, network.state_dict(), network.config, {"adapted": job.adapt})
+        return self.segmenter.start(frame.image, labels)
+
+    def _record(self, index: int, probabilities: Tensor, write: Write) -> tuple[np.ndarray, Soft]:
+        ids = self.segmenter.ids[: len(probabilities) - 1]
+        labels = label_map(probabilities, ids)
+        areas = np.bincount(labels.ravel(), minlength=256)
+        sums = np.bincount(labels.ravel(), probabilities.amax(0).cpu().numpy().ravel(), 256)
+        self.report.seen[index] = {i: (int(areas[i]), float(sums[i] / max(1, areas[i]))) for i in ids}
+        soft = (probabilities[1:] * 255).round().byte().cpu().numpy() if self.soft else ()
+        result = labels, dict(zip(ids, soft, strict=False))
+        write(index, *result)
+        return result
+
+    def _done(self, frame: Frame) -> tuple[np.ndarray, Soft]:
+        """What was written of a frame."""
+        ids = list(self.report.seen[frame.index])
+        labels = read_mask(self.masks / "masks" / f"{frame.index:05d}.png")
+        return labels, read_soft(self.softs, frame.index, ids) if self.alphas else {}
+
+    @contextmanager
+    def _files(self) -> Iterator[Write]:
+        """Writing what each frame has of its own; all of it is on the disk when the block ends."""
+        output, save = self.job.output, self.job.save
+        with ExitStack() as stack:
+            masks = [stack.enter_context(mask_writer(output, save, self.job.binary))]
+            if self.masks != output:
+                masks.append(stack.enter_context(mask_writer(self.masks, ["masks"])))
+            soft = stack.enter_context(soft_writer(self.softs)) if "soft" in save or self.alphas else None
+            archive = stack.enter_context(npz_writer(output)) if "npz" in save else None
+
+            def write(index: int, labels: np.ndarray, probabilities: Soft) -> None:
+                for write_masks in masks:
+                    write_masks(index, labels, list(self.report.seen[index]))
+                if soft:
+                    soft(index, probabilities)
+                if archive:
+                    archive(index, labels, probabilities)
+
+            yield write
+
+    @contextmanager
+    def _videos(self) -> Iterator[Callable[[Frame, np.ndarray, Soft], None]]:
+        """Writing what all frames share; none of it is there before the block ends well."""
+        job, rate = self.job, self.reader.rate
+        paths = {kind: job.output / KINDS[kind] for kind in job.save}
+        sound = None if isinstance(job.video, int) or job.video.is_dir() or job.frames else job.video
+        with ExitStack() as stack:
+            tinted = rle = None
+            if "overlay" in paths:
+                tinted = stack.enter_context(video_writer(paths["overlay"], rate, sound))
+            alphas = [stack.enter_context(alpha_writer(paths[kind], rate)) for kind in self.alphas]
+            if "rle" in paths:
+                rle = stack.enter_context(rle_writer(paths["rle"]))
+
+            def show(frame: Frame, labels: np.ndarray, soft: Soft) -> None:
+                if tinted:
+                    tinted(overlay(frame.image, labels, job.style), frame.time)
+                for cut_out in alphas:
+                    any_object = sum((s.astype(np.uint16) for s in soft.values()), np.zeros(labels.shape, np.uint16))
+                    cut_out(frame.image, any_object.clip(0, 255).astype(np.uint8), frame.time)
+                if rle:
+                    rle(frame.index, frame.time, labels, list(self.report.seen[frame.index]))
+
+            yield show
+
+    def _given(self, frame: Frame) -> np.ndarray | None:
+        return self.given.labels(frame.index, frame.image)
+
+    def _save(self) -> None:
+        settings, report = self.job.to_dict(), self.report
+        self.segmenter.save(
+            self.state, (settings, self.turn, report.seen, report.seconds, self.given.boxes, self.given.notes)
+        )
+
+    def _restore(self) -> None:
+        notes = self.segmenter.restore(self.state)
+        settings, self.turn, self.report.seen, self.report.seconds, self.given.boxes, self.given.notes = notes
+        mine = self.job.to_dict()
+        if other := [name for name in mine if mine[name] != settings.get(name)]:
+            what = f"was begun with another {', '.join(other)}"
+            raise OutputError(what, self.job.output, "give the same options, or begin anew with --overwrite")
+
+
+def _backwards(video: Path, last: int) -> Iterator[Frame]:
+    """The frames from number ``last`` down to 0. Every block of them is decoded from the start of the file on, as
+    seeking is exact in few containers only."""
+    while last >= 0:
+        with open_video(video) as reader:
+            block = max(1, int(BLOCK / (3 * reader.width * reader.height)))
+            frames = list(islice(reader, max(0, last + 1 - block), last + 1))
+        yield from reversed(frames)
+        last -= block

@@ -149,9 +149,3 @@ def test_contradictions_are_refused_before_any_work(given):
     assert "--masks-dir" in evaluate(*given, "--masks-dir", "m").stderr
     assert evaluate(*given, "--resume").exit_code == 2
     assert evaluate(*given, "--sequences", "a", "--zip", "s.zip").exit_code == 2
-
-
-def test_without_matplotlib_figures_are_refused_in_one_line(given, monkeypatch):
-    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ConfigError, match=r"figures need matplotlib .*; pip install 'stesa-cli\[train\]'"):
-        evaluate(*given, "--plots", "plots")

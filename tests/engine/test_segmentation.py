@@ -5,17 +5,9 @@ import torch
 from stesa_cli.engine.checkpoint import load_network, read, save
 from stesa_cli.engine.segmentation import Segmenter, View
 from stesa_cli.errors import ConfigError, InputError, StesaError
-from stesa_cli.model.network import MemoryConfig, ModelConfig, Network
 
-MODEL = ModelConfig(
-    encoder="test_efficientnet",
-    skips=(8, 8, 8, 8),
-    hidden=(8, 8, 8, 8),
-    nlb="none",
-    auxiliary=False,
-    aggregate=True,
-    memory=MemoryConfig(every=2, size=2),
-)
+from ..networks import MODEL, tiny_network
+
 IMAGE = np.random.default_rng(0).integers(0, 255, (90, 150, 3), np.uint8)
 LABELS = np.zeros((90, 150), np.uint8)
 LABELS[10:50, 20:60] = 3
@@ -24,8 +16,7 @@ LABELS[40:80, 90:140] = 7
 
 @pytest.fixture
 def segmenter():
-    torch.manual_seed(0)
-    return Segmenter(Network(MODEL), size=64, device="cpu")
+    return Segmenter(tiny_network(), size=64, device="cpu")
 
 
 def test_probabilities_have_the_size_of_the_frame_and_sum_to_one(segmenter):
@@ -90,8 +81,7 @@ def test_going_on_from_a_file_is_the_same_to_the_bit(segmenter, tmp_path):
         segmenter.step(IMAGE)
     segmenter.save(tmp_path / "state.pt")
     expected = [segmenter.step(IMAGE) for _ in range(4)]
-    torch.manual_seed(0)
-    other = Segmenter(Network(MODEL), size=64, device="cpu")
+    other = Segmenter(tiny_network(), size=64, device="cpu")
     other.restore(tmp_path / "state.pt")
     assert other.ids == [3, 7] and all(torch.equal(other.step(IMAGE), e) for e in expected)
     (tmp_path / "state.pt").write_bytes(b"cut")
@@ -162,7 +152,7 @@ def test_bad_masks(segmenter):
 
 
 def test_checkpoints_are_strict(tmp_path):
-    network = Network(MODEL)
+    network = tiny_network()
     path = tmp_path / "tiny.safetensors"
     weights = network.state_dict()
     save(path, weights, MODEL, {"step": 3})

@@ -1,0 +1,68 @@
+"""Adaptation to the first frame: before the video begins, the decoder learns the given objects (as OSVOS does)."""
+
+import time
+from collections.abc import Callable
+
+import cv2
+import numpy as np
+import torch
+
+from stesa_cli.data.clip import Clip, collate
+from stesa_cli.data.motion import moved, relit
+from stesa_cli.engine.objective import clip_losses
+from stesa_cli.engine.recipe import TrainConfig
+from stesa_cli.engine.runtime import Precision, autocast
+from stesa_cli.masks import object_ids, one_hot
+from stesa_cli.model.network import MULTIPLE, Network
+
+RATE = 1e-4
+SIZE = 320  # short side of the clips, in pixels, at most
+LENGTH = 3  # frames of a clip
+OBJECTS = 3  # of a clip
+FRACTION = 0.25  # of the pixels, the hardest, count in the cross-entropy
+
+
+def adapt(
+    network: Network,
+    image: np.ndarray,
+    labels: np.ndarray,
+    seconds: float,
+    precision: Precision = "auto",
+    stopped: Callable[[], bool] = lambda: False,
+) -> int:
+    """Train all but the encoder of ``network``, in place, for so many seconds, on clips in which the frame (H, W, 3)
+    uint8 RGB and its label map (H, W) uint8 are set in motion. Returns the number of steps."""
+    device = next(network.parameters()).device
+    scale = min(1, SIZE / min(labels.shape))
+    height, width = (max(MULTIPLE, round(side * scale / MULTIPLE) * MULTIPLE) for side in labels.shape)
+    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+    labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
+    ids, random, config = object_ids(labels), np.random.default_rng(0), TrainConfig()
+    trained = [p for name, p in network.named_parameters() if not name.startswith("encoder.")]
+    network.requires_grad_(False)
+    for parameter in trained:
+        parameter.requires_grad_()
+    optimizer = torch.optim.AdamW(trained, RATE)
+    until, steps = time.perf_counter() + seconds, 0
+    while ids and time.perf_counter() < until and not stopped():
+        layer = relit(moved([(image, labels)] * LENGTH, random, elastic=True), random)
+        chosen = random.permutation(ids)[:OBJECTS]
+        order = np.zeros(256, np.uint8)
+        order[chosen] = np.arange(1, len(chosen) + 1)
+        clip = Clip(
+            torch.from_numpy(np.stack([frame for frame, _ in layer])).permute(0, 3, 1, 2),
+            torch.from_numpy(np.stack([order[mask] for _, mask in layer])),
+            torch.zeros(len(chosen), dtype=torch.int64),
+            torch.zeros(LENGTH, dtype=torch.bool),
+        )
+        batch = collate([clip]).to(device)
+        with autocast(device, precision):
+            masks = one_hot(batch.labels, list(range(1, len(chosen) + 1)))
+            predictions = network(batch.frames.float() / 255, masks, batch.given, batch.truth_fed)
+            losses = clip_losses(predictions, batch.labels, batch.given, config, FRACTION)
+        torch.stack(list(losses.values())).sum().backward()
+        torch.nn.utils.clip_grad_norm_(trained, config.clip_norm)
+        optimizer.step()
+        optimizer.zero_grad()
+        steps += 1
+    return steps

@@ -1,0 +1,153 @@
+"""What ``stesa segment`` is asked to do, and what it says about what it did."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stesa_cli import __version__
+from stesa_cli.engine.given import Given
+from stesa_cli.engine.quality import Quality
+from stesa_cli.engine.runtime import Precision
+from stesa_cli.video.overlay import DEFAULT_STYLE, OverlayStyle
+
+KINDS = {
+    "masks": "masks",
+    "objects": "objects",
+    "overlay": "overlay.mp4",
+    "soft": "soft",
+    "alpha": "alpha.mov",
+    "webm": "alpha.webm",
+    "rle": "rle.json",
+    "npz": "npz",
+}
+"""What can be saved, and its name in the output folder."""
+TOLD = 3  # gaps of an object that are told of one by one
+
+
+@dataclass(frozen=True)
+class SegmentJob:
+    """What to segment, with what, and where to put it.
+
+    ``video`` is a file, a folder of frames or the number of a camera; ``masks`` and ``boxes`` are texts as on the
+    command line (see ``engine.given``); ``save`` some of KINDS; ``adapt`` seconds."""
+
+    video: Path | int
+    masks: tuple[str, ...]
+    output: Path
+    boxes: tuple[str, ...] = ()
+    min_area: int = 0
+    both_ways: bool = False
+    frames: int | None = None
+    quality: Quality = "default"
+    size: int | None = None
+    weights: str = "stesa"
+    adapt: float = 0.0
+    device: str = "auto"
+    precision: Precision = "auto"
+    save: tuple[str, ...] = ("masks", "objects", "overlay")
+    binary: bool = False
+    style: OverlayStyle = DEFAULT_STYLE
+
+    @property
+    def name(self) -> str:
+        return f"camera {self.video}" if isinstance(self.video, int) else self.video.name
+
+    def to_dict(self) -> dict[str, Any]:
+        settings = asdict(self) | {"video": str(self.video), "output": str(self.output)}
+        return json.loads(json.dumps(settings))
+
+
+@dataclass
+class SegmentReport:
+    """What ``report.json`` says. ``seen``: of each frame the area in pixels and the mean probability of each object."""
+
+    job: SegmentJob
+    width: int
+    height: int
+    rate: str
+    model: dict[str, Any]
+    given: Given
+    seen: dict[int, dict[int, tuple[int, float]]] = field(default_factory=dict)
+    times: list[float] = field(default_factory=list)
+    truncated: bool = False
+    remembered: int = 0  # frames in the memory at the end
+    seconds: dict[str, float] = field(default_factory=lambda: {"loading": 0.0, "segmenting": 0.0})
+
+    @property
+    def frames(self) -> int:
+        return len(self.times)
+
+    @property
+    def ids(self) -> list[int]:
+        return sorted({i for objects in self.seen.values() for i in objects})
+
+    def areas(self, i: int) -> list[int]:
+        """Of an object, in pixels, one a frame."""
+        return [self.seen[t].get(i, (0, 0.0))[0] for t in range(self.frames)]
+
+    def confidence(self, i: int) -> list[float | None]:
+        """Mean probability of an object's pixels, one a frame; None where there are none."""
+        found = [self.seen[t].get(i, (0, 0.0)) for t in range(self.frames)]
+        return [round(mean, 4) if area else None for area, mean in found]
+
+    def lost(self, i: int) -> list[tuple[int, int]]:
+        """From where on an object was not seen, and the frame where it was seen again, or the number of frames."""
+        areas = np.array(self.areas(i))
+        change = np.diff((areas > 0).astype(int))
+        first = int((areas > 0).argmax())
+        gone = [int(t) + 1 for t in (change < 0).nonzero()[0]]
+        back = [int(t) + 1 for t in (change > 0).nonzero()[0] if t + 1 > first]
+        return list(zip(gone, [*back, self.frames], strict=False))
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should look at."""
+        lines = list(self.given.notes)
+        for i in self.ids:
+            gaps = self.lost(i)
+            for begin, end in gaps[:TOLD]:
+                then = "is not seen again" if end == self.frames else f"returns at {self._moment(end)}"
+                lines.append(f"object {i} is lost at {self._moment(begin)} and {then}")
+            if len(gaps) > TOLD:
+                lines.append(f"object {i} is lost {len(gaps) - TOLD} times more: see report.json")
+        if self.seen and not self.seen[0]:
+            lines.append("the frames before the first mask are left empty: add --both-ways to segment them, too")
+        if self.truncated:
+            lines.append(f"{self.job.video} breaks off after {self.frames} frames: what it had is segmented")
+        return lines
+
+    def _moment(self, index: int) -> str:
+        return f"frame {index} ({self.times[index]:.2f} s)"
+
+    @property
+    def frames_per_second(self) -> float:
+        """End to end, from the first decoded frame to the last closed file, without loading the model."""
+        return self.frames / self.seconds["segmenting"]
+
+    def to_dict(self) -> dict[str, Any]:
+        settings = self.job.to_dict()
+        return {
+            "version": __version__,
+            "input": {
+                "video": settings.pop("video"),
+                "masks": settings.pop("masks"),
+                "boxes": self.given.boxes,
+                "width": self.width,
+                "height": self.height,
+                "frames_per_second": self.rate,
+                "truncated": self.truncated,
+            },
+            "remembered": self.remembered,
+            "frames": self.frames,
+            "objects": [
+                {"id": i, "areas": self.areas(i), "confidence": self.confidence(i), "lost": self.lost(i)}
+                for i in self.ids
+            ],
+            "warnings": self.warnings,
+            "model": self.model,
+            "settings": settings,
+            "timings": {"frames_per_second": self.frames_per_second, "seconds": self.seconds},
+        }

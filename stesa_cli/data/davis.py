@@ -7,6 +7,14 @@ from stesa_cli.data.sequence import VideoSequence
 from stesa_cli.errors import InputError
 
 NAMED = "[Dd][Aa][Vv][Ii][Ss]*"
+DOWNLOADS = {
+    (2016, "train"): "davis-2016",
+    (2016, "val"): "davis-2016",
+    (2017, "train"): "davis-2017",
+    (2017, "val"): "davis-2017",
+    (2017, "test-dev"): "davis-2017-test-dev",
+}
+"""What ``stesa data get`` calls the data that hold a split."""
 
 
 def sequences(data_root: Path, year: int, split: str) -> list[VideoSequence]:
@@ -31,12 +39,14 @@ def _listing(data_root: Path, year: int, split: str) -> Path:
     for folder in folders:
         if (folder / f"{split}.txt").is_file():
             return folder / f"{split}.txt"
+    download = f"; or run: stesa data get {DOWNLOADS[year, split]}" if (year, split) in DOWNLOADS else ""
     if known := sorted({path.stem for folder in folders for path in folder.glob("*.txt")}):
-        raise InputError(f"DAVIS-{year} has no split {split!r} here", data_root, f"choose one of: {', '.join(known)}")
+        fix = f"choose one of: {', '.join(known)}{download}"
+        raise InputError(f"DAVIS-{year} has no split {split!r} here", data_root, fix)
     raise InputError(
         f"no DAVIS-{year} here (ImageSets/{year}, JPEGImages/480p, Annotations/480p)",
         data_root,
-        "give the folder that holds DAVIS with --data-root or STESA_DATA",
+        f"give the folder that holds DAVIS with --data-root or STESA_DATA{download}",
     )
 
 

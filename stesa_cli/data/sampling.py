@@ -2,7 +2,7 @@
 
 A clip is a pure function of (seed, index): a run that resumes, or is spread over processes, sees the same clips."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from typing import Annotated, Self
 
 import cv2
@@ -38,6 +38,9 @@ class ClipConfig(Config):
     """Share of the frame's area that a crop shows."""
     paste: float = Field(0.3, ge=0, le=1)
     """Share of clips that get an object of another picture pasted in, with a motion of its own."""
+    lookalike: float = Field(0, ge=0, le=1)
+    """Share of the pasted objects that are an object of the clip itself once more, mirrored or not: only the place
+    tells it from the other."""
     truth_fed: float = Field(0.1, ge=0, le=1)
     """Share of frames after which the true mask is handed on instead of the prediction."""
     truth_fed_end: float | None = Field(None, ge=0, le=1)
@@ -142,8 +145,13 @@ class ClipDataset(Dataset[Clip]):
         return [(sequence.image(i), sequence.labels(i)) for i in picked]
 
     def _paste(self, layer: Layer, config: ClipConfig, random: np.random.Generator) -> int | None:
-        """Paste an object of another picture over ``layer``, in place; return its id, or None if there was none."""
-        other = self._layer(config, random)
+        """Paste an object of another picture, or of the clip itself, over ``layer``, in place; return its id, or None
+        if there was none."""
+        if config.lookalike and random.random() < config.lookalike:
+            turn = random.choice([-1, 1])
+            other = [(image[:, ::turn], labels[:, ::turn]) for image, labels in layer]
+        else:
+            other = self._layer(config, random)
         ids = object_ids(other[0][1])
         if not ids:
             return None
@@ -161,9 +169,9 @@ class ClipDataset(Dataset[Clip]):
         return new
 
 
-def _entries(labels: Sequence[np.ndarray]) -> dict[int, int]:
+def _entries(labels: Iterable[np.ndarray]) -> dict[int, int]:
     """The objects of a clip's label maps (h, w) uint8, and which frame shows each first; without those that are small
     there, and those that only the last frame shows."""
     areas = np.stack([np.bincount(frame.ravel(), minlength=VOID + 1) for frame in labels])
     first = (areas > 0).argmax(0)
-    return {i: int(first[i]) for i in range(1, VOID) if areas[first[i], i] >= MIN_AREA and first[i] < len(labels) - 1}
+    return {i: int(first[i]) for i in range(1, VOID) if areas[first[i], i] >= MIN_AREA and first[i] < len(areas) - 1}

@@ -48,14 +48,19 @@ def read(path: Path) -> tuple[dict[str, Tensor], ModelConfig, dict[str, Any]]:
     return tensors, model, json.loads(header["info"])
 
 
-def load_strictly(network: torch.nn.Module, tensors: dict[str, Tensor], where: Path) -> None:
+def load_strictly(
+    network: torch.nn.Module,
+    tensors: dict[str, Tensor],
+    where: Path,
+    fix: str = "the file does not belong to its model config: train or copy again",
+) -> None:
     """Load weights of any float type. Raises ConfigError that names missing, unexpected and misshapen tensors."""
     own = network.state_dict()
     shapes = [n for n in own.keys() & tensors.keys() if own[n].shape != tensors[n].shape]
     problems = {"missing": own.keys() - tensors.keys(), "unexpected": tensors.keys() - own.keys(), "misshapen": shapes}
     lines = [f"{len(names)} {kind} tensors, such as {min(names)}" for kind, names in problems.items() if names]
     if lines:
-        raise ConfigError("; ".join(lines), where, "the file does not belong to its model config: train or copy again")
+        raise ConfigError("; ".join(lines), where, fix)
     network.load_state_dict(tensors)
 
 
@@ -77,12 +82,46 @@ def load_network(weights: str | Path) -> tuple[Network, dict[str, Any]]:
 def load_weights(network: Network, weights: str | Path) -> None:
     """Load the weights of a checkpoint into a network of another's making. Raises ConfigError as ``load_strictly``."""
     path = find_weights(weights)
-    load_strictly(network, _weights(read(path)[0]), path)
+    load_strictly(network, _weights(read(path)[0]), path, "choose weights of a model that is configured alike")
+
+
+def training_tensors(
+    network: torch.nn.Module, average: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> dict[str, Tensor]:
+    """What a training checkpoint holds: the weights, their average, and what the optimizer knows of each."""
+    tensors = {f"model.{n}": t for n, t in network.state_dict().items()}
+    tensors |= {f"ema.{n}": t for n, t in average.state_dict().items()}
+    for name, parameter in network.named_parameters():
+        for kind, value in optimizer.state.get(parameter, {}).items():
+            tensors[f"optimizer.{name}.{kind}"] = torch.as_tensor(value)
+    return tensors
+
+
+def load_training(
+    tensors: dict[str, Tensor],
+    network: torch.nn.Module,
+    average: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    where: Path,
+) -> None:
+    """Put back what ``training_tensors`` gave. Raises ConfigError as ``load_strictly``."""
+    load_strictly(network, _part(tensors, "model."), where)
+    load_strictly(average, _part(tensors, "ema."), where)
+    for name, parameter in network.named_parameters():
+        if state := _part(tensors, f"optimizer.{name}."):
+            for kind, value in state.items():
+                if value.dim():
+                    state[kind] = value.to(parameter.device).clone(memory_format=torch.preserve_format)
+            optimizer.state[parameter] = state
 
 
 def _weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The averaged weights of a training checkpoint, all of a plain one."""
-    return {n.removeprefix("ema."): t for n, t in tensors.items() if n.startswith("ema.")} or tensors
+    return _part(tensors, "ema.") or tensors
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
 def export(source: Path, target: Path) -> None:

@@ -12,7 +12,7 @@ from stesa_cli.config import Config
 from stesa_cli.data import davis, stills, youtube_vos
 from stesa_cli.data.sampling import ClipConfig
 from stesa_cli.data.sequence import VideoSequence
-from stesa_cli.errors import ConfigError, InputError, StesaError
+from stesa_cli.errors import ConfigError, StesaError
 from stesa_cli.model.network import ModelConfig
 
 SOURCES: dict[str, Callable[[Path], list[VideoSequence]]] = {
@@ -21,8 +21,6 @@ SOURCES: dict[str, Callable[[Path], list[VideoSequence]]] = {
     "youtube-vos": youtube_vos.sequences,
     "stills": stills.sequences,
 }
-DOWNLOADS = {"davis2016": "davis-2016", "davis2017": "davis-2017"}
-"""What ``stesa data get`` calls a source."""
 Rate = Annotated[float, Field(ge=0)]
 Weight = Annotated[float, Field(gt=0)]
 
@@ -187,7 +185,7 @@ def open_data(config: RunConfig, data_root: Path) -> tuple[dict[str, list[VideoS
     found: dict[str, list[VideoSequence]] = {}
     for name in wanted | ({"davis2016": None} if held_out else {}):
         with problems.noted():
-            found[name] = _open(name, data_root)
+            found[name] = SOURCES[name](data_root)
     kept = {name: [s for s in found[name] if s.name not in held_out] for name in wanted if name in found}
     problems.found += [f"{name}: every sequence is held out" for name, sequences in kept.items() if not sequences]
     validated = {s.name: s for s in found.get("davis2016", ()) if s.name in held_out}
@@ -195,11 +193,3 @@ def open_data(config: RunConfig, data_root: Path) -> tuple[dict[str, list[VideoS
         problems.found.append(f"held-out sequences {', '.join(sorted(unknown))} are not in DAVIS-2016 train")
     problems.tell()
     return kept, [validated[name] for name in held_out]
-
-
-def _open(name: str, data_root: Path) -> list[VideoSequence]:
-    try:
-        return SOURCES[name](data_root)
-    except InputError as error:
-        fix = f"{error.fix}; or run: stesa data get {DOWNLOADS[name]}" if name in DOWNLOADS else error.fix
-        raise InputError(error.what, error.where, fix) from error

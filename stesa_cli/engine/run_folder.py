@@ -47,7 +47,8 @@ class Report:
 class RunFolder:
     """``config.json``; ``starts.json``, versions, data and machine of every start; ``metrics.jsonl``, a line a step;
     events for TensorBoard; ``last.safetensors``, everything needed to go on; ``best.safetensors``, the averaged weights
-    with the highest held-out J; ``curves/``, written at the end."""
+    with the highest held-out J; ``curves/``, written at the end. Once it is open, ``about`` is what a recipe tells of
+    the run: seed, machine, versions, data and the hours of all its steps."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -64,11 +65,14 @@ class RunFolder:
         if before and before[-1]["data"] != data:
             raise ConfigError("was trained on other data", self.path, "restore them, or choose another --run folder")
         versions = {"python": platform.python_version()} | {name: version(name) for name in PACKAGES}
-        start = {"step": step, "time": datetime.now(UTC).isoformat(timespec="seconds"), "seed": config.train.seed}
-        write_text(starts, json.dumps([*before, start | machine | {"versions": versions, "data": data}], indent=1))
+        start = {"step": step, "time": datetime.now(UTC).isoformat(timespec="seconds")}
+        self._made = {"seed": config.train.seed, **machine, "versions": versions, "data": data}
+        write_text(starts, json.dumps([*before, start | self._made], indent=1))
         write_text(self.path / "config.json", config.model_dump_json(indent=1))
         lines = self.metrics.read_text().splitlines() if self.metrics.is_file() else []
-        write_text(self.metrics, "".join(f"{line}\n" for line in lines if json.loads(line)["step"] <= step))
+        kept = [line for line in map(json.loads, lines) if line["step"] <= step]
+        write_text(self.metrics, "".join(f"{json.dumps(line)}\n" for line in kept))
+        self._seconds = sum(line["seconds"] for line in kept)
         self.board = SummaryWriter(str(self.path), purge_step=step + 1)
 
     def record(self, report: Report) -> None:
@@ -78,6 +82,7 @@ class RunFolder:
             line |= {"validation_J": report.validation.J, "validation_loss": report.validation.loss}
         with self.metrics.open("a") as file:
             file.write(json.dumps(line) + "\n")
+        self._seconds += report.seconds
         scalars = {f"loss/{name}": value for name, value in report.losses.items()}
         scalars |= {"speed/images_per_second": report.images / report.seconds}
         scalars |= {"speed/share_waiting_for_data": report.waiting / report.seconds}
@@ -85,6 +90,10 @@ class RunFolder:
             scalars |= {"held_out/J": report.validation.J, "held_out/loss": report.validation.loss}
         for name, value in scalars.items():
             self.board.add_scalar(name, value, report.step)
+
+    @property
+    def about(self) -> dict[str, Any]:
+        return {**self._made, "hours": round(self._seconds / 3600, 3)}
 
     def show(self, name: str, picture: np.ndarray, step: int) -> None:
         """Give TensorBoard a picture (H, W, 3) uint8 RGB."""

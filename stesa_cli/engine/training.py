@@ -29,7 +29,7 @@ from stesa_cli.errors import ConfigError, StesaError
 from stesa_cli.masks import one_hot
 from stesa_cli.model.network import Network, Prediction
 
-EXTRA = ("accelerate", "tensorboard", "matplotlib")
+EXTRA = ("accelerate", "tensorboard")
 PICTURES = 3
 """Held-out clips that TensorBoard shows."""
 
@@ -99,7 +99,7 @@ class Trainer:
         on."""
         if self.is_main:
             machine = {"device": str(self.accelerator.device), "processes": self.accelerator.num_processes}
-            machine |= {"precision": self.accelerator.mixed_precision}
+            machine |= {"precision": "bf16" if self.accelerator.mixed_precision == "bf16" else "fp32"}
             self.folder.open(self.config, self.step, listing(self.sources | {"held out": self.held_out}), machine)
         try:
             while self.step < self.config.steps:
@@ -211,16 +211,13 @@ class Trainer:
         return bool(flags > 0)
 
     def _info(self) -> dict[str, Any]:
-        return {"step": self.step, "best": self.best, "run": self.config.model_dump(mode="json")}
+        run = self.config.model_dump(mode="json")
+        return {"step": self.step, "best": self.best, "run": run, **self.folder.about}
 
     def _save(self) -> None:
         if not self.is_main:
             return
-        tensors = {f"model.{n}": t for n, t in self.network.state_dict().items()}
-        tensors |= {f"ema.{n}": t for n, t in self.ema.module.state_dict().items()}
-        for name, parameter in self.network.named_parameters():
-            for kind, value in self.optimizer.state.get(parameter, {}).items():
-                tensors[f"optimizer.{name}.{kind}"] = torch.as_tensor(value)
+        tensors = checkpoint.training_tensors(self.network, self.ema.module, self.optimizer)
         checkpoint.save(self.folder.last, tensors, self.config.model, self._info())
 
     def _restore(self) -> None:
@@ -229,18 +226,7 @@ class Trainer:
             raise ConfigError(
                 "was trained with another config", self.folder.last, "choose another --run, or the config it began with"
             )
-
-        def part(prefix: str) -> dict[str, Tensor]:
-            return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-
-        checkpoint.load_strictly(self.network, part("model."), self.folder.last)
-        checkpoint.load_strictly(self.ema.module, part("ema."), self.folder.last)
-        for name, parameter in self.network.named_parameters():
-            if state := part(f"optimizer.{name}."):
-                for kind, value in state.items():
-                    if value.dim():
-                        state[kind] = value.to(parameter.device).clone(memory_format=torch.preserve_format)
-                self.optimizer.state[parameter] = state
+        checkpoint.load_training(tensors, self.network, self.ema.module, self.optimizer, self.folder.last)
         self.step, self.best = info["step"], info["best"]
         self.ema.n_averaged.fill_(self.step)
 

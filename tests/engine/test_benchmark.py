@@ -59,9 +59,16 @@ def test_davis_is_found_under_its_usual_names(tmp_path, folder):
         (("dvis", None, "val"), "no such data set 'dvis'; choose one of: davis, youtube-vos"),
         (("davis", 2018, "val"), "davis has no year 2018; choose one of: 2016, 2017"),
         (("davis", 2017, "vall"), "data: DAVIS-2017 has no split 'vall' here; choose one of: val"),
-        (("davis", 2017, "test-dev"), "choose one of: val; or run: stesa data get davis-2017-test-dev"),
-        (("davis", 2016, "val"), "data: no DAVIS-2016 here"),
-        (("davis", 2016, "val"), "with --data-root or STESA_DATA; or run: stesa data get davis-2016"),
+        (
+            ("davis", 2017, "test-dev"),
+            "data: DAVIS-2017 has no split 'test-dev' here; choose one of: val; or run: stesa data get "
+            "davis-2017-test-dev",
+        ),
+        (
+            ("davis", 2016, "val"),
+            "data: no DAVIS-2016 here (ImageSets/2016, JPEGImages/480p, Annotations/480p); give the folder that holds "
+            "DAVIS with --data-root or STESA_DATA; or run: stesa data get davis-2016",
+        ),
         (("youtube-vos", None, "val"), "data: no YouTube-VOS here (valid/meta.json"),
         (("davis", 2017, "val", ["a", "c", "d"]), "data: davis 2017 val has no sequence c, d; choose among: a, b"),
     ],

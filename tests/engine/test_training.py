@@ -13,11 +13,15 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from stesa_cli.engine.checkpoint import export, load_network, read
+from stesa_cli import __version__
+from stesa_cli.data import davis
+from stesa_cli.engine.checkpoint import export, load_network, read, save
 from stesa_cli.engine.curves import draw_curves
+from stesa_cli.engine.download import ARCHIVES
 from stesa_cli.engine.recipe import RunConfig, StageConfig, open_data
 from stesa_cli.engine.training import Trainer
 from stesa_cli.errors import ConfigError
+from stesa_cli.model.network import Network
 
 from ..recipes import TINY
 
@@ -50,6 +54,7 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(tiny_data, tmp_pat
     assert [r.losses for r in whole] == [r.losses for r in (*first[:4], *second)]
     one, _, info = read(tmp_path / "whole" / "last.safetensors")
     other, _, same = read(tmp_path / "killed" / "last.safetensors")
+    assert info.pop("hours") >= 0 and same.pop("hours") >= 0
     assert info == same and one.keys() == other.keys()
     assert all(torch.equal(one[name], other[name]) for name in one)
     lines = [json.loads(line)["step"] for line in (tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()]
@@ -67,7 +72,11 @@ def test_the_best_weights_are_exported_and_loaded(tiny_data, tmp_path):
     export(tmp_path / "run" / "best.safetensors", tmp_path / "tiny.safetensors")
     network, info = load_network(tmp_path / "tiny.safetensors")
     assert info["step"] == 3 and info["run"]["train"]["held_out"] == ["c"]
-    assert json.loads((tmp_path / "tiny.json").read_text())["held_out_J"] == info["held_out_J"]
+    recipe = json.loads((tmp_path / "tiny.json").read_text())
+    assert recipe == info | {"version": __version__}
+    assert (recipe["seed"], recipe["device"], recipe["precision"], recipe["processes"]) == (0, "cpu", "fp32", 1)
+    assert recipe["data"]["held out"]["sequences"] == 1 and 0 <= recipe["held_out_J"] <= 1
+    assert {"python", "torch", "timm", "stesa-cli"} <= recipe["versions"].keys()
     tensors, _, _ = read(tmp_path / "tiny.safetensors")
     assert {t.dtype for t in tensors.values() if t.is_floating_point()} == {torch.float16}
     assert network.config == CONFIG.model and next(network.parameters()).dtype == torch.float32
@@ -118,6 +127,8 @@ def test_the_run_folder_tells_how_it_came_about(tiny_data, tmp_path):
     events = EventAccumulator(str(tmp_path)).Reload()
     assert {"loss/total", "loss/auxiliary", "held_out/J", "speed/images_per_second"} <= set(events.Tags()["scalars"])
     assert [event.step for event in events.Scalars("loss/total")] == [1, 2, 3, 4, 5, 6]
+    hours = sum(line["seconds"] for line in lines) / 3600  # of both starts
+    assert read(tmp_path / "last.safetensors")[2]["hours"] == pytest.approx(hours, abs=1e-3)
     assert events.Tags()["images"] == ["held_out/0", "held_out/1"]
 
 
@@ -183,6 +194,44 @@ def test_all_that_does_not_fit_is_told_at_once(tiny_data, tmp_path, monkeypatch)
 def test_missing_data_names_the_command_that_gets_them(tmp_path):
     with pytest.raises(ConfigError, match="stesa data get davis-2016"):
         open_data(CONFIG, tmp_path)
+    assert set(davis.DOWNLOADS.values()) == set(ARCHIVES)
+
+
+@pytest.fixture
+def weights(tmp_path):
+    """Of a network that was not trained: a file and its tensors."""
+    path, network = tmp_path / "begin.safetensors", Network(CONFIG.model)
+    save(path, network.state_dict(), CONFIG.model, {})
+    return path, network.state_dict()
+
+
+def test_a_run_begins_with_given_weights_and_goes_on_without_them(weights, tiny_data, tmp_path):
+    path, tensors = weights
+    config = CONFIG.adapted(initial=str(path))
+    begun = Trainer(config, tiny_data, tmp_path / "run", device="cpu", workers=0)
+    for network in (begun.network, begun.ema.module):
+        assert all(torch.equal(tensor, tensors[name]) for name, tensor in network.state_dict().items())
+    run(config, tiny_data, tmp_path / "run", until=2)
+    path.unlink()
+    last = Trainer(config, tiny_data, tmp_path / "run", device="cpu", workers=0)
+    expected = read(last.folder.last)[0]
+    assert last.step == 2
+    assert all(torch.equal(t, expected[f"model.{name}"]) for name, t in last.network.state_dict().items())
+
+
+def test_weights_that_are_not_there_or_do_not_fit_are_told_in_one_line(weights, tiny_data, tmp_path):
+    def refusal(config: RunConfig) -> str:
+        with pytest.raises(ConfigError) as caught:
+            Trainer(config, tiny_data, tmp_path / "run", device="cpu")
+        return str(caught.value)
+
+    assert "gone.safetensors: no such weights; give a .safetensors file" in refusal(
+        CONFIG.adapted(initial="gone.safetensors")
+    )
+    wider = CONFIG.model.model_copy(update={"hidden": (8, 8, 8, 16)})
+    told = refusal(CONFIG.adapted(initial=str(weights[0])).model_copy(update={"model": wider}))
+    assert "begin.safetensors: 4 misshapen tensors, such as decoder.cells.3" in told
+    assert not (tmp_path / "run").exists()
 
 
 def test_stages_are_chosen_by_number():

@@ -78,7 +78,7 @@ def segment(
     with console.status("Loading"):
         from stesa_cli.engine.inputs import find_inputs, masks_for, outputs_for
         from stesa_cli.engine.report import KINDS, SegmentJob
-        from stesa_cli.engine.video import is_finished, segment_video
+        from stesa_cli.engine.video import Interrupted, is_finished, segment_video
         from stesa_cli.video.overlay import OverlayStyle
 
     kinds = tuple(kind.strip() for kind in save.split(","))
@@ -116,6 +116,9 @@ def segment(
             try:
                 with progress("frames") as bar:
                     report = segment_video(job, overwrite, resume, _on_frame(bar, job.name), stop.is_set)
+            except Interrupted as interruption:
+                console.print(str(interruption))
+                raise typer.Exit(130) from interruption
             except StesaError as error:
                 if len(jobs) == 1:
                     raise

@@ -43,7 +43,7 @@ Write = Callable[[int, np.ndarray, Soft], None]
 """Writes the results of a frame: its number, its label map, its soft masks."""
 
 
-class Interrupted(KeyboardInterrupt):
+class Interrupted(Exception):
     """The run was stopped, and can go on."""
 
 

@@ -1,0 +1,76 @@
+"""Several objects: region similarity J on composites of held-out DAVIS-2016 train sequences, and on schoolgirls.
+
+    python benchmarks/composites.py --data ../shared/data
+
+A composite shows the objects of two more held-out sequences over the frames of a third, each in its own motion, so that
+they cross and cover each other; the truth is what is left visible. Schoolgirls is a sequence of DAVIS-2017 with seven
+objects. None of this is trained on."""
+
+import argparse
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from stesa_cli.data import davis
+from stesa_cli.data.sequence import VideoSequence
+from stesa_cli.engine.recipe import RunConfig
+from stesa_cli.engine.segmentation import Segmenter
+from stesa_cli.masks import label_map
+from stesa_cli.metrics.region import region_similarity
+
+
+def composite(sequences: list[VideoSequence], frames: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Frames (H, W, 3) uint8 RGB with label maps (H, W) uint8: object i is that of sequence i, later ones on top."""
+    for index in range(min(frames, *(len(sequence.frames) for sequence in sequences))):
+        image, labels = sequences[0].image(index), sequences[0].labels(index)
+        for number, sequence in enumerate(sequences[1:], 2):
+            size = image.shape[1::-1]
+            over = cv2.resize(sequence.image(index), size, interpolation=cv2.INTER_AREA)
+            mask = cv2.resize(sequence.labels(index), size, interpolation=cv2.INTER_NEAREST) == 1
+            alpha = cv2.GaussianBlur(mask.astype(np.float32), (3, 3), 0)[..., None]
+            image = (over * alpha + image * (1 - alpha)).round().astype(np.uint8)
+            labels = np.where(mask, number, labels).astype(np.uint8)
+        yield image, labels
+
+
+def similarity(segmenter: Segmenter, clip: Iterator[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    """Mean J of each object."""
+    scores = []
+    for index, (image, labels) in enumerate(clip):
+        probabilities = segmenter.step(image) if index else segmenter.start(image, labels)
+        if index:
+            scores.append(region_similarity(labels, label_map(probabilities, segmenter.ids), segmenter.ids))
+    return np.mean(scores, axis=0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--weights", default="stesa")
+    parser.add_argument("--size", type=int, default=480)
+    parser.add_argument("--frames", type=int, default=40)
+    args = parser.parse_args()
+    names = RunConfig.load("stesa").train.held_out
+    train = {sequence.name: sequence for sequence in davis.sequences(args.data, 2016, "train")}
+    held_out = [train[name] for name in names]
+    clips = {
+        " + ".join(s.name for s in chosen): composite(chosen, args.frames)
+        for chosen in ([held_out[(i + step) % len(held_out)] for step in range(3)] for i in range(len(held_out)))
+    }
+    girls = next(s for s in davis.sequences(args.data, 2017, "train") if s.name == "schoolgirls")
+    clips["schoolgirls"] = ((girls.image(i), girls.labels(i)) for i in range(len(girls.frames)))
+    segmenter, means = Segmenter.load(args.weights, args.size), {}
+    for name, clip in clips.items():
+        scores = similarity(segmenter, clip)
+        means[name] = scores.mean()
+        print(f"{name}: {' '.join(f'{100 * j:.1f}' for j in scores)}; mean {100 * scores.mean():.1f}", flush=True)
+    composites = [mean for name, mean in means.items() if name != "schoolgirls"]
+    print(
+        f"J at size {args.size}: composites {100 * np.mean(composites):.1f}, schoolgirls {100 * means['schoolgirls']:.1f}"
+    )
+
+
+if __name__ == "__main__":
+    main()

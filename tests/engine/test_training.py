@@ -234,6 +234,18 @@ def test_weights_that_are_not_there_or_do_not_fit_are_told_in_one_line(weights, 
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.skipif(not shutil.which("g++"), reason="torch.compile needs a C++ compiler, such as g++")
+def test_a_compiled_network_trains_as_one_that_is_not(tiny_data, tmp_path):
+    """Slow the first time (inductor keeps what it compiled): one object and two frames."""
+    clip = CLIP.model_copy(update={"length": 2, "objects": 1, "paste": 0.0})
+    config = changed({"held_out": ()}, steps=2, sources={"davis2016": 1.0}, clip=clip)
+    plain = run(config, tiny_data, tmp_path / "plain")
+    trainer = Trainer(config, tiny_data, tmp_path / "compiled", device="cpu", workers=0, compiled=True)
+    for report, expected in zip(trainer.run(), plain, strict=True):
+        assert report.losses == pytest.approx(expected.losses, rel=1e-4)
+    assert read(trainer.folder.last)[0].keys() == read(tmp_path / "plain" / "last.safetensors")[0].keys()
+
+
 def test_stages_are_chosen_by_number():
     assert [stage.steps for stage in CONFIG.adapted(stages="2").stages] == [3]
     assert [stage.steps for stage in CONFIG.adapted(stages="2,1", steps=10).stages] == [5, 5]

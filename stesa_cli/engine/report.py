@@ -73,7 +73,7 @@ class SegmentReport:
     seen: dict[int, dict[int, tuple[int, float]]] = field(default_factory=dict)
     times: list[float] = field(default_factory=list)
     truncated: bool = False
-    remembered: int = 0  # frames in the memory at the end
+    notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: {"loading": 0.0, "segmenting": 0.0})
 
     @property
@@ -105,7 +105,7 @@ class SegmentReport:
     @property
     def warnings(self) -> list[str]:
         """What the user should look at."""
-        lines = list(self.given.notes)
+        lines = [*self.given.notes, *self.notes]
         for i in self.ids:
             gaps = self.lost(i)
             for begin, end in gaps[:TOLD]:
@@ -140,7 +140,6 @@ class SegmentReport:
                 "frames_per_second": self.rate,
                 "truncated": self.truncated,
             },
-            "remembered": self.remembered,
             "frames": self.frames,
             "objects": [
                 {"id": i, "areas": self.areas(i), "confidence": self.confidence(i), "lost": self.lost(i)}

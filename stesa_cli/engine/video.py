@@ -118,6 +118,7 @@ class _Run:
             remembered=effort.remembered,
             views=effort.views(job.size),
         )
+        self.remembered = self.segmenter.remembered
         model = {"weights": str(find_weights(job.weights)), "config": network.config.model_dump(), "info": info}
         self.report = SegmentReport(job, reader.width, reader.height, str(reader.rate), model, given)
         self.report.seconds["loading"] = time.perf_counter() - begun
@@ -150,7 +151,9 @@ class _Run:
                 what = f"the first mask is of frame {self.first}, but the video has {self.report.frames} frames"
                 raise InputError(what, str(self.job.video), "number frames from 0")
         self.report.truncated = self.reader.truncated_at is not None
-        self.report.remembered = self.segmenter.remembered
+        if (remembered := self.segmenter.remembered) < self.remembered:
+            note = f"the GPU has room for a memory of {remembered} frames only, not {self.remembered}"
+            self.report.notes.append(f"{note}: a smaller --size may be better")
 
     def _tell(self) -> None:
         self.on_frame(len(self.report.seen), self.job.frames or self.reader.frame_count)

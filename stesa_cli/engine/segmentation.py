@@ -157,13 +157,7 @@ class Segmenter:
             ]
             small, full = self._probabilities(features, [[p.objects for p, _ in each] for each in decoded], image.shape)
             if labels is not None:
-                given = one_hot(torch.from_numpy(labels), ids).to(self.device)
-                reduced = F.interpolate(given[None], size=small.shape[2:], mode="area")[0]
-                fixed = torch.tensor([i in given_ids for i in ids], device=self.device)
-                small = _overruled(F.pad(small[0], (0, 0, 0, 0, 0, len(new))), reduced, fixed)[None]
-                with_background = F.pad(given, (0, 0, 0, 0, 1, 0)), F.pad(fixed, (1, 0))
-                full = _overruled(F.pad(full, (0, 0, 0, 0, 0, len(new))), *with_background)
-                full = full / full.sum(0).clamp(min=1e-6)
+                small, full = self._with_given(small, full, labels, ids, given_ids)
             handed_on = [v.mirrored(_resized(small, f)) for v, f in zip(self.views, features, strict=True)]
             present = [masks.sum(1, keepdim=True) for masks in handed_on]
             groups = []
@@ -185,6 +179,19 @@ class Segmenter:
                 groups.append(_Group(members, states))
         self.ids, self._groups = ids, groups
         return full
+
+    def _with_given(
+        self, small: Tensor, full: Tensor, labels: np.ndarray, ids: list[int], given_ids: list[int]
+    ) -> tuple[Tensor, Tensor]:
+        """What ``_probabilities`` returned, with the masks of ``labels`` (H, W) in it, those of new objects last."""
+        given = one_hot(torch.from_numpy(labels), ids).to(self.device)
+        reduced = F.interpolate(given[None], size=small.shape[2:], mode="area")[0]
+        fixed = torch.tensor([i in given_ids for i in ids], device=self.device)
+        new = (0, 0, 0, 0, 0, len(ids) - small.shape[1])
+        small = _overruled(F.pad(small[0], new), reduced, fixed)[None]
+        with_background = F.pad(given, (0, 0, 0, 0, 1, 0)), F.pad(fixed, (1, 0))
+        full = _overruled(F.pad(full, new), *with_background)
+        return small, full / full.sum(0).clamp(min=1e-6)
 
     def _probabilities(
         self, features: list[Features], objects: list[list[Tensor]], size: tuple[int, ...]

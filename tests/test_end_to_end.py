@@ -10,29 +10,7 @@ from stesa_cli.masks import read_mask, write_mask
 
 from . import layouts
 from .clips import make_video
-
-CONFIG = """
-[model]
-encoder = "test_efficientnet"
-fold_batch_norm = true
-skips = [8, 8, 8, 8]
-hidden = [8, 8, 8, 8]
-nlb = "none"
-auxiliary = false
-aggregate = true
-memory = { keys = 8, values = 8 }
-
-[train]
-imagenet = false
-held_out = ["b"]
-validate_every = 3
-checkpoint_every = 2
-
-[[stages]]
-steps = 6
-sources = { davis2016 = 1.0 }
-clip = { length = 2, size = [32, 64], objects = 1, max_gap = 1, zoom = [0.8, 1.0], paste = 0.0 }
-"""
+from .recipes import TINY, lay_out
 
 
 def stesa(*arguments: object, cwd: object) -> str:
@@ -45,10 +23,9 @@ def stesa(*arguments: object, cwd: object) -> str:
 @pytest.fixture(scope="module")
 def home(tmp_path_factory):
     folder = tmp_path_factory.mktemp("home")
-    masks = {name: [layouts.squares(t, 1) for t in range(4)] for name in ("a", "b")}
-    layouts.davis(folder / "data/davis2016", 2016, "train", masks)
-    layouts.davis(folder / "data/davis2016", 2016, "val", {"c": masks["a"]})
-    (folder / "tiny.toml").write_text(CONFIG)
+    data = lay_out(folder / "data") / "davis2016"
+    layouts.davis(data, 2016, "val", {"d": [layouts.squares(t, 1) for t in range(4)]})
+    (folder / "tiny.toml").write_text(TINY)
     return folder
 
 
@@ -60,12 +37,12 @@ def test_the_whole_house(home):
     )
     assert "weights written to tiny.safetensors" in said
     assert {"best.safetensors", "last.safetensors", "metrics.jsonl"} <= {p.name for p in (home / "runs/tiny").iterdir()}
-    assert json.loads((home / "tiny.json").read_text())["run"]["train"]["held_out"] == ["b"]
+    assert json.loads((home / "tiny.json").read_text())["run"]["train"]["held_out"] == ["c"]
 
     ours = ("--weights", "tiny.safetensors", "--device", "cpu")
     stesa("evaluate", "--year", 2016, "--output", "scores.json", "--masks-dir", "masks", *ours, cwd=home)
     scores = json.loads((home / "scores.json").read_text())
-    assert list(scores["sequences"]) == ["c"] and len(scores["sequences"]["c"]["objects"]["1"]["J"]) == 2
+    assert list(scores["sequences"]) == ["d"] and len(scores["sequences"]["d"]["objects"]["1"]["J"]) == 2
     stesa("evaluate", "--year", 2016, "--output", "same.json", "--predictions", "masks", cwd=home)
     assert json.loads((home / "same.json").read_text()) == scores
 
@@ -75,5 +52,5 @@ def test_the_whole_house(home):
     found = sorted(str(p.relative_to(home / "clip_stesa")) for p in (home / "clip_stesa").rglob("*") if p.is_file())
     pngs = [f"{i:05d}.png" for i in range(4)]
     folders = [f"{folder}/{name}" for folder in ("masks", "objects/1", "objects/2") for name in pngs]
-    assert found == [*folders, "overlay.mp4", "report.json"]
+    assert found == [*folders, "overlay.mp4", "report.json", "timeline.png"]
     assert (read_mask(home / "clip_stesa/masks/00000.png") == layouts.squares(0, 1, 2)).all()

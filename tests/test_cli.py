@@ -28,7 +28,7 @@ def test_version():
 
 def test_an_error_of_the_users_is_one_line_and_exit_code_1(tmp_path):
     result = stesa("segment", str(tmp_path / "gone.mp4"), "--mask", str(tmp_path / "gone.png"))
-    assert result.returncode == 1 and "gone.png" in result.stderr and "Traceback" not in result.stderr
+    assert result.returncode == 1 and "gone.mp4: no such video" in result.stderr and "Traceback" not in result.stderr
     assert [line for line in result.stderr.splitlines() if line.startswith("error: ")] == result.stderr.splitlines()[
         -1:
     ]

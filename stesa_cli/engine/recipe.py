@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -127,12 +128,14 @@ class RunConfig(Config):
         """With some of the stages, such as ``2,3``, other data, such as ``stills,davis=3``, another length in all,
         another seed, other weights to begin with. Raises ConfigError."""
         chosen = self.stages if stages is None else _stages(stages, self.stages)
-        total = sum(stage.steps for stage in chosen)
+        ends = [0, *accumulate(stage.steps for stage in chosen)]
+        if steps is not None:
+            ends = [round(end * steps / ends[-1]) for end in ends]
         changes = {} if dataset is None else {"sources": _sources(dataset, year)}
         adapted = []
-        for stage in chosen:
-            length = stage.steps if steps is None else max(1, round(stage.steps * steps / total))
-            adapted.append(StageConfig.parse(stage.model_dump() | changes | {"steps": length}, "--dataset"))
+        for stage, (begin, end) in zip(chosen, pairwise(ends), strict=True):
+            length = {"steps": max(1, end - begin)}
+            adapted.append(StageConfig.parse(stage.model_dump() | changes | length, "--dataset"))
         given = {"seed": seed, "initial": initial}
         train = self.train.model_copy(update={name: value for name, value in given.items() if value is not None})
         return RunConfig(model=self.model, train=train, stages=tuple(adapted))

@@ -67,9 +67,8 @@ def main() -> None:
         means[name] = scores.mean()
         print(f"{name}: {' '.join(f'{100 * j:.1f}' for j in scores)}; mean {100 * scores.mean():.1f}", flush=True)
     composites = [mean for name, mean in means.items() if name != "schoolgirls"]
-    print(
-        f"J at size {args.size}: composites {100 * np.mean(composites):.1f}, schoolgirls {100 * means['schoolgirls']:.1f}"
-    )
+    girls_mean, mean = means["schoolgirls"], np.mean(composites)
+    print(f"J at size {args.size}: composites {100 * mean:.1f}, schoolgirls {100 * girls_mean:.1f}")
 
 
 if __name__ == "__main__":

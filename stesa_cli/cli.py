@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from stesa_cli import __version__
+from stesa_cli.commands.average import average
 from stesa_cli.commands.data import data
 from stesa_cli.commands.evaluate import evaluate
 from stesa_cli.commands.segment import segment
@@ -39,7 +40,7 @@ def root(
 
 
 _settings = {"verbose": False}
-for command in (segment, train, evaluate):
+for command in (segment, train, evaluate, average):
     app.command()(command)
 app.add_typer(data, name="data")
 

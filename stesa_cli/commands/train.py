@@ -115,5 +115,5 @@ def _draw(folder: Path) -> None:
 def _export(trainer: "Trainer", target: Path) -> None:
     from stesa_cli.engine.checkpoint import export
 
-    export(trainer.folder.best if trainer.held_out else trainer.folder.last, target)
+    export(target, trainer.folder.best if trainer.held_out else trainer.folder.last)
     console.print(f"weights written to {target}", soft_wrap=True)

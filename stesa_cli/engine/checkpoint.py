@@ -124,9 +124,21 @@ def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
 
 
-def export(source: Path, target: Path) -> None:
-    """Write the weights of a checkpoint as fp16, with the recipe in its info as ``<target>.json`` beside it."""
-    tensors, model, info = read(source)
-    half = {n: t.half() if t.is_floating_point() else t for n, t in _weights(tensors).items()}
-    save(target, half, model, info)
+def export(target: Path, *sources: Path) -> None:
+    """Write the weights of a checkpoint, or the mean of several that began alike (a model soup, Wortsman et al. 2022),
+    as fp16, and what their info says of their making as ``<target>.json`` beside it. Raises ConfigError for weights of
+    models that are configured otherwise."""
+    networks, infos = zip(*(load_network(source) for source in sources), strict=True)
+    for network, info, source in zip(networks, infos, sources, strict=True):
+        if network.config != networks[0].config:
+            raise ConfigError(f"is of another model than {sources[0]}", source, "average weights of one model")
+        if (train := info.get("run", {}).get("train", {})).get("initial"):
+            train["initial"] = Path(train["initial"]).name  # its folder is nobody's business
+    states = [network.state_dict() for network in networks]
+    mean = {
+        name: torch.stack([state[name] for state in states]).mean(0).half() if tensor.is_floating_point() else tensor
+        for name, tensor in states[0].items()
+    }
+    info = infos[0] if len(infos) == 1 else {"average_of": infos}
+    save(target, mean, networks[0].config, info)
     write_text(target.with_suffix(".json"), json.dumps({"version": __version__, **info}, indent=1) + "\n")

@@ -69,7 +69,7 @@ def test_training_lowers_the_loss(tiny_data, tmp_path):
 
 def test_the_best_weights_are_exported_and_loaded(tiny_data, tmp_path):
     run(CONFIG, tiny_data, tmp_path / "run", until=3)
-    export(tmp_path / "run" / "best.safetensors", tmp_path / "tiny.safetensors")
+    export(tmp_path / "tiny.safetensors", tmp_path / "run" / "best.safetensors")
     network, info = load_network(tmp_path / "tiny.safetensors")
     assert info["step"] == 3 and info["run"]["train"]["held_out"] == ["c"]
     recipe = json.loads((tmp_path / "tiny.json").read_text())

@@ -41,7 +41,7 @@ _NOISE = 12  # RGB distance by which JPEG may change a plain surface
 _FAR = 60  # RGB distance at which a surface is of another colour
 
 
-def read_mask(path: Path, stream: IO[bytes] | None = None) -> np.ndarray:
+def read_mask(path: Path | str, stream: IO[bytes] | None = None) -> np.ndarray:
     """Read a mask as a label map (H, W) uint8; from an open ``stream`` where given, which ``path`` then only names.
 
     An index image gives its indices whatever its palette. A grey image gives its values; when these are 0, 255 and at
@@ -49,6 +49,7 @@ def read_mask(path: Path, stream: IO[bytes] | None = None) -> np.ndarray:
     colours of the DAVIS palette, or black and white; smooth edges and the noise of JPEG are undone.
     Raises InputError when the file is missing, not an image, 16-bit beyond 255, or uses other colours.
     """
+    path = Path(path)
     with _opened(path, stream) as image:
         mode, lossy = image.mode, image.format == "JPEG"
         array = np.asarray(image.convert("RGB") if mode in ("RGBA", "CMYK") else image)

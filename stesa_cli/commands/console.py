@@ -41,8 +41,9 @@ def progress(unit: str, transient: bool = False) -> Progress:
         MofNCompleteColumn(),
         _Rate(unit),
         TimeElapsedColumn(),
-        TextColumn("left"),
+        TextColumn("elapsed,"),
         TimeRemainingColumn(),
+        TextColumn("left"),
         console=console,
         transient=transient,
     )

@@ -45,8 +45,10 @@ def segment(
         str, typer.Option(help="What to write, of masks, objects, overlay, soft, alpha, webm, rle, npz.")
     ] = "masks,objects,overlay",
     binary: Annotated[bool, typer.Option("--binary", help="masks/ holds all objects together, 0 or 255.")] = False,
-    opacity: Annotated[float, typer.Option(min=0, max=1, help="Of the tint in the overlay.")] = 0.5,
-    contour: Annotated[int | None, typer.Option(min=0, help="Pixels of the outline, 0 for none.")] = None,
+    opacity: Annotated[float, typer.Option(min=0, max=1, help="Opacity of the tint in the overlay.")] = 0.5,
+    contour: Annotated[
+        int | None, typer.Option(min=0, help="Pixels of the outline in the overlay, 0 for none.", show_default="thin")
+    ] = None,
     labels: Annotated[bool, typer.Option("--labels", help="Write the ids into the overlay.")] = False,
     quality: Annotated[
         Literal["fast", "default", "best"],
@@ -54,7 +56,9 @@ def segment(
     ] = "default",
     size: Annotated[
         int | None,
-        typer.Option(min=32, help="Short side at which the network sees the frames, in pixels.", show_default="480"),
+        typer.Option(
+            min=32, help="Short side at which the network sees the frames, in pixels.", show_default="480; fast: 256"
+        ),
     ] = None,
     adapt: Annotated[
         float, typer.Option(min=0, metavar="SECONDS", help="First fit the decoder to the given frame for so long.")
@@ -131,8 +135,12 @@ def segment(
 
 
 def _on_frame(bar: Progress, name: str) -> Callable[[int, int | None], None]:
-    task = bar.add_task(f"Segmenting {name}", total=None)
-    return lambda done, of: bar.update(task, completed=done, total=max(done, of or done))
+    def show(done: int, of: int | None) -> None:
+        if not bar.tasks:  # no bar before there is something to show
+            bar.add_task(f"Segmenting {name}", total=None, completed=done)
+        bar.update(bar.task_ids[0], completed=done, total=max(done, of or done))
+
+    return show
 
 
 def _show(report: "SegmentReport") -> bool:
@@ -141,7 +149,9 @@ def _show(report: "SegmentReport") -> bool:
     for i in report.ids:
         areas, sure = report.areas(i), [c for c in report.confidence(i) if c is not None]
         mean = f"{sum(sure) / len(sure):.2f}" if sure else "–"
-        rows.append([str(i), f"{areas[0]:,}", f"{areas[-1]:,}", f"{len(sure)} of {report.frames}", mean])
+        rows.append(
+            [str(i), f"{areas[report.given_at(i)]:,}", f"{areas[-1]:,}", f"{len(sure)} of {report.frames}", mean]
+        )
     columns = ["id", "first area (px)", "last area (px)", "frames seen", "confidence"]
     console.print(table("Objects", columns, rows))
     console.print(

@@ -31,7 +31,7 @@ def train(
         Path | None,
         # torchrun takes --run for an option of its own
         typer.Option(
-            "--run", "--run-folder", help="Run folder; an unfinished one is resumed [default: runs/<config>]."
+            "--run", "--run-folder", help="Run folder; an unfinished one is resumed.", show_default="runs/<config>"
         ),
     ] = None,
     initial: Annotated[

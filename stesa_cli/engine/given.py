@@ -94,6 +94,9 @@ class Given:
     def _found(self, options: Sequence[tuple[int | None, Path]]) -> dict[int, Path]:
         found: dict[int, Path] = {}
         for frame, path in options:
+            if frame is None and "=" in path.name and not path.exists():
+                self._problem("has no number of a frame before its =", path, "write FRAME=PNG, such as 57=better.png")
+                continue
             for number, mask in self._named_by_frame(path) if frame is None and path.is_dir() else [(frame or 0, path)]:
                 if number in found:
                     self._problem(f"frame {number} has two masks, {found[number]} and {mask}", "", "give one a frame")

@@ -84,6 +84,10 @@ class SegmentReport:
     def ids(self) -> list[int]:
         return sorted({i for objects in self.seen.values() for i in objects})
 
+    def given_at(self, i: int) -> int:
+        """The first frame that has an object."""
+        return min(t for t, objects in self.seen.items() if i in objects)
+
     def areas(self, i: int) -> list[int]:
         """Of an object, in pixels, one a frame."""
         return [self.seen[t].get(i, (0, 0.0))[0] for t in range(self.frames)]
@@ -113,6 +117,9 @@ class SegmentReport:
                 lines.append(f"object {i} is lost at {self._moment(begin)} and {then}")
             if len(gaps) > TOLD:
                 lines.append(f"object {i} is lost {len(gaps) - TOLD} times more: see report.json")
+        if unused := [str(t) for t in self.given.frames if t >= self.frames]:
+            what = f"the masks of the frames {', '.join(unused)} were not used"
+            lines.append(f"{what}: the video has {self.frames} frames, counted from 0")
         if self.seen and not self.seen[0]:
             lines.append("the frames before the first mask are left empty: add --both-ways to segment them, too")
         if self.truncated:

@@ -40,6 +40,8 @@ def read_json(path: Path) -> DatasetScores:
             for name, about in found["sequences"].items()
         }
         return DatasetScores(found["dataset"], found["year"], found["split"], sequences)
+    except FileNotFoundError as error:
+        raise InputError("no such file", path, "give a file of stesa evaluate --output") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise InputError(
             f"cannot be read as scores ({error!r})", path, "give a file of stesa evaluate --output"

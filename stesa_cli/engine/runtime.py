@@ -20,7 +20,7 @@ def find_device(name: str = "auto") -> torch.device:
         device = torch.device(name)
         torch.empty(0, device=device)
     except (RuntimeError, AssertionError) as error:
-        raise ConfigError("is not to be had on this machine", f"device {name!r}", "use auto, cpu or cuda") from error
+        raise ConfigError("is not to be had on this machine", f"device {name!r}", "use auto or cpu") from error
     return device
 
 

@@ -57,7 +57,8 @@ class Trainer:
             self.sources, self.held_out = open_data(config, data_root)
         torch.manual_seed(config.train.seed)
         with problems.noted():
-            self.network = _network(config, new=not self.folder.last.is_file())
+            # without data, nobody should wait for the download of ImageNet weights
+            self.network = _network(config, new=not (problems.found or self.folder.last.is_file()))
             problems.found += _unfitting(config, self.network)
         missing = [name for name in EXTRA if not find_spec(name)]
         problems.found += [f"training needs {name}; pip install 'stesa-cli[train]'" for name in missing]

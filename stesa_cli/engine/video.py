@@ -82,6 +82,8 @@ def segment_video(
 
 
 def _make_room(output: Path, overwrite: bool, resume: bool) -> None:
+    if output.exists() and not output.is_dir():
+        raise OutputError("is a file, not a folder", output, "choose another --output")
     sweep(output)
     old = [path for name in (*KINDS.values(), REPORT, TIMELINE, WORK) if (path := output / name).exists()]
     if not old or (resume and not is_finished(output)):
@@ -276,7 +278,7 @@ class _Run:
         settings, self.turn, self.report.seen, self.report.seconds, self.given.boxes, self.given.notes = notes
         mine = self.job.to_dict()
         if other := [name for name in mine if mine[name] != settings.get(name)]:
-            what = f"was begun with another {', '.join(other)}"
+            what = f"was begun with other options ({', '.join(other)})"
             raise OutputError(what, self.job.output, "give the same options, or begin anew with --overwrite")
 
 

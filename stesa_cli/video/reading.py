@@ -75,9 +75,10 @@ class VideoReader(ABC):
             pool.shutdown(cancel_futures=True)
 
 
-def open_video(path: Path, folder_rate: Fraction = Fraction(24)) -> VideoReader:
+def open_video(path: Path | str, folder_rate: Fraction = Fraction(24)) -> VideoReader:
     """Open a video file, or a folder of images in natural order, which plays at ``folder_rate`` frames per second.
     Raises InputError when there is no such file, or no frame in it."""
+    path = Path(path)
     if not path.exists():
         raise InputError("no such video", path, "give a video file or a folder of frames")
     if path.is_dir():

@@ -156,7 +156,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(job, save):
         assert not list(job.output.glob("*.mp4")) and not list(job.output.glob("*.mov"))
     with pytest.raises(OutputError, match=r"holds an interrupted run; add --resume"):
         segment_video(job)
-    with pytest.raises(OutputError, match=r"was begun with another min_area, size; give the same options"):
+    with pytest.raises(OutputError, match=r"was begun with other options \(min_area, size\); give the same"):
         segment_video(replace(job, size=32, min_area=3), resume=True)
     heard = []
     segment_video(job, resume=True, on_frame=lambda done, of: heard.append(done))
@@ -278,7 +278,7 @@ def test_a_camera(job, monkeypatch):
 def test_where_objects_were_lost_is_told(job):
     seen = {1: [9, 9, 0, 0, 7, 0], 2: [0, 0, 5, 5, 5, 5], 3: [4, 0, 4, 0, 4, 0]}
     report = SegmentReport(job, 64, 48, "25", {}, None)
-    report.given = type("Given", (), {"notes": ["a stray edge"], "boxes": []})()
+    report.given = type("Given", (), {"notes": ["a stray edge"], "boxes": [], "frames": [0, 99]})()
     report.times = [t / 10 for t in range(6)]
     report.seen = {t: {i: (areas[t], 0.5) for i, areas in seen.items()} for t in range(6)}
     assert [report.lost(i) for i in seen] == [[(2, 4), (5, 6)], [], [(1, 2), (3, 4), (5, 6)]]
@@ -288,3 +288,4 @@ def test_where_objects_were_lost_is_told(job):
         "object 1 is lost at frame 2 (0.20 s) and returns at frame 4 (0.40 s)",
         "object 1 is lost at frame 5 (0.50 s) and is not seen again",
     ]
+    assert report.warnings[-1] == "the masks of the frames 99 were not used: the video has 6 frames, counted from 0"

@@ -49,7 +49,6 @@ def read_mask(path: Path | str, stream: IO[bytes] | None = None) -> np.ndarray:
     colours of the DAVIS palette, or black and white; smooth edges and the noise of JPEG are undone.
     Raises InputError when the file is missing, not an image, 16-bit beyond 255, or uses other colours.
     """
-    path = Path(path)
     with _opened(path, stream) as image:
         mode, lossy = image.mode, image.format == "JPEG"
         array = np.asarray(image.convert("RGB") if mode in ("RGBA", "CMYK") else image)
@@ -71,7 +70,7 @@ def mask_size(path: Path) -> tuple[int, int]:
 
 
 @contextmanager
-def _opened(path: Path, stream: IO[bytes] | None = None) -> Iterator[Image.Image]:
+def _opened(path: Path | str, stream: IO[bytes] | None = None) -> Iterator[Image.Image]:
     try:
         with Image.open(stream or path) as image:
             yield image
@@ -92,7 +91,7 @@ def _is_silhouette(grey: np.ndarray, lossy: bool) -> bool:
     return bool(white and between.mean() < 0.5 and (lossy or not _squares(grey, between, 2).any()))
 
 
-def _labels_of_colours(image: np.ndarray, lossy: bool, path: Path) -> np.ndarray:
+def _labels_of_colours(image: np.ndarray, lossy: bool, path: Path | str) -> np.ndarray:
     red, green, blue = cv2.split(cv2.LUT(image, _CODES[None]))
     nearest = cv2.LUT(red + green + blue, _IDS)
     exact = (cv2.LUT(cv2.merge([nearest] * 3), PALETTE[None]) == image).all(2)
@@ -103,7 +102,7 @@ def _labels_of_colours(image: np.ndarray, lossy: bool, path: Path) -> np.ndarray
     return _snapped(image, nearest, exact, path)
 
 
-def _snapped(image: np.ndarray, nearest: np.ndarray, exact: np.ndarray, path: Path) -> np.ndarray:
+def _snapped(image: np.ndarray, nearest: np.ndarray, exact: np.ndarray, path: Path | str) -> np.ndarray:
     """Label map of an image (H, W, 3) uint8 RGB in colours of the palette with smooth edges or the noise of JPEG, of
     which ``nearest`` (H, W) uint8 is the palette's nearest to each pixel, and ``exact`` (H, W) bool whether it is it.
 

@@ -172,6 +172,8 @@ class _Run:
                     if more:
                         break
             self.report.seconds["segmenting"] += time.perf_counter() - begun
+            if more and self.stopped() and isinstance(self.job.video, int):
+                return  # that is how a camera ends
             if more:
                 self._save()
             if more and self.stopped():
@@ -198,7 +200,7 @@ class _Run:
         assert labels is not None
         if job.adapt and not self.adapted.is_file():
             adapt(network, frame.image, labels, job.adapt, job.precision, self.stopped)
-            checkpoint.save(self.adapted, network.state_dict(), network.config, {"adapted": job.adapt})
+            checkpoint.save(self.adapted, network.state_dict(), network.config, self.report.model["info"])
         return self.segmenter.start(frame.image, labels)
 
     def _record(self, index: int, probabilities: Tensor, write: Write) -> tuple[np.ndarray, Soft]:

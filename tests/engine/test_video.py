@@ -271,6 +271,9 @@ def test_a_camera(job, monkeypatch):
     monkeypatch.setattr(video, "open_camera", lambda number: open_video(job.video))
     report = segment_video(replace(job, video=0))
     assert report.frames == 5 and json.loads((job.output / "report.json").read_text())["input"]["video"] == "0"
+    live = replace(job, video=0, frames=None, output=job.output / "live")
+    assert segment_video(live, **stop_at(3)).frames == 3  # Ctrl-C is how a camera ends
+    assert is_finished(live.output) and len(pictures(live.output / "overlay.mp4")) == 3
     with pytest.raises(ConfigError, match="leave out --resume"):
         segment_video(replace(job, video=0), resume=True)
 

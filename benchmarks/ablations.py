@@ -3,17 +3,18 @@ seeds for every row, J on held-out train sequences after the last step.
 
 python benchmarks/ablations.py --table 3 --steps 600 --seeds 0 1
 
+Tables 1 to 5 are the paper's; table 0 is the default model beside three of them, trained alike.
 Run it again after an interruption: finished runs are read, an unfinished one goes on. The page is written from all runs
 of that many steps in the run folder, so that tables can be run one after another.
 """
 
 import argparse
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
 from stesa_cli.data.sampling import ClipConfig
+from stesa_cli.engine.curves import read_metrics
 from stesa_cli.engine.recipe import RunConfig, StageConfig
 from stesa_cli.engine.training import Trainer
 from stesa_cli.files import write_text
@@ -23,49 +24,60 @@ from stesa_cli.files import write_text
 class Row:
     name: str
     config: str
-    paper: float  # J of the paper, DAVIS-2017 test-dev
+    paper: float | None  # J of the paper, DAVIS-2017 test-dev
     data: str = "davis2016"
+
+    @property
+    def key(self) -> str:
+        """What the folders of its runs begin with."""
+        return f"{self.config}-{self.data}".removeprefix("paper/")
 
 
 TABLES = {
+    0: [
+        Row("RVOS", "paper/rvos", 32.1),
+        Row("GRU, one reset gate", "paper/gru_1gate", 34.2),
+        Row("STESA-GRU", "paper/stesa_gru", 33.9),
+        Row("the default model", "stesa", None),
+    ],
     1: [
-        Row("RVOS", "rvos", 32.1),
-        Row("STESA-GRU", "stesa_gru", 33.9),
+        Row("RVOS", "paper/rvos", 32.1),
+        Row("STESA-GRU", "paper/stesa_gru", 33.9),
     ],
     2: [
-        Row("STESA-GRU, pretrained only", "stesa_gru", 40.1, "stills"),
-        Row("the same without auxiliary loss", "stesa_gru_no_aux", 40.8, "stills"),
+        Row("STESA-GRU, pretrained only", "paper/stesa_gru", 40.1, "stills"),
+        Row("the same without auxiliary loss", "paper/stesa_gru_no_aux", 40.8, "stills"),
     ],
-    3: [Row("one reset gate", "gru_1gate", 34.2), Row("two reset gates", "gru_2gates", 30.1)],
+    3: [Row("one reset gate", "paper/gru_1gate", 34.2), Row("two reset gates", "paper/gru_2gates", 30.1)],
     4: [
-        Row("GRU, NLB after res3", "gru_res3", 33.5),
-        Row("GRU, NLB after res4", "gru_res4", 32.4),
-        Row("GRU, NLB after res5", "gru_res5", 28.9),
-        Row("LSTM, NLB after res3", "lstm_res3", 30.0),
-        Row("LSTM, NLB after res4", "lstm_res4", 29.8),
-        Row("LSTM, NLB after res5", "lstm_res5", 30.6),
+        Row("GRU, NLB after res3", "paper/gru_res3", 33.5),
+        Row("GRU, NLB after res4", "paper/gru_res4", 32.4),
+        Row("GRU, NLB after res5", "paper/gru_res5", 28.9),
+        Row("LSTM, NLB after res3", "paper/lstm_res3", 30.0),
+        Row("LSTM, NLB after res4", "paper/lstm_res4", 29.8),
+        Row("LSTM, NLB after res5", "paper/lstm_res5", 30.6),
     ],
     5: [
-        Row("one reset gate, NLB after res3, auxiliary loss", "stesa_gru", 33.9),
-        Row("two reset gates, NLB after res4, auxiliary loss", "stesa_gru2_res4", 31.9),
+        Row("one reset gate, NLB after res3, auxiliary loss", "paper/stesa_gru", 33.9),
+        Row("two reset gates, NLB after res4, auxiliary loss", "paper/stesa_gru2_res4", 31.9),
     ],
 }
 
 
 def recipe(row: Row, seed: int, args: argparse.Namespace) -> RunConfig:
     """The row's model on the smaller encoder, its losses and rates; what the paper's stages say of data is reduced."""
-    paper = RunConfig.load(f"paper/{row.config}")
+    config = RunConfig.load(row.config)
     clip = ClipConfig(length=4, size=tuple(args.size), objects=2, max_gap=2, zoom=(0.5, 1.0), paste=0.0, truth_fed=0.0)
-    last = paper.stages[-1]
+    first = config.stages[0]
     stage = StageConfig(
         steps=args.steps,
         sources={row.data: 1.0},
         clip=clip,
         batch=2,
-        decoder_rate=last.decoder_rate,
-        encoder_rate=last.encoder_rate,
-        warmup=last.warmup,
-        floor=last.floor,
+        decoder_rate=first.decoder_rate,
+        encoder_rate=first.encoder_rate,
+        warmup=first.warmup,
+        floor=first.floor,
     )
     train = {
         "seed": seed,
@@ -74,22 +86,21 @@ def recipe(row: Row, seed: int, args: argparse.Namespace) -> RunConfig:
         "validate_every": args.steps,
     }
     return RunConfig(
-        model=paper.model.model_copy(update={"encoder": args.encoder, "fold_batch_norm": True}),
-        train=paper.train.model_copy(update=train),
+        model=config.model.model_copy(update={"encoder": args.encoder, "fold_batch_norm": True}),
+        train=config.train.model_copy(update=train),
         stages=(stage,),
     )
 
 
 def folder(row: Row, seed: int, args: argparse.Namespace) -> Path:
-    return args.runs / str(args.steps) / f"{row.config}-{row.data}-{seed}"
+    return args.runs / str(args.steps) / f"{row.key}-{seed}"
 
 
 def score(path: Path, steps: int) -> float | None:
     """J of a finished run."""
     metrics = path / "metrics.jsonl"
-    lines = metrics.read_text().splitlines() if metrics.is_file() else []
-    line = json.loads(lines[-1]) if len(lines) == steps else {}
-    return line.get("validation_J")
+    lines = read_metrics(metrics) if metrics.is_file() else []
+    return lines[-1].get("validation_J") if len(lines) == steps else None
 
 
 def page(args: argparse.Namespace) -> str:
@@ -105,14 +116,16 @@ def page(args: argparse.Namespace) -> str:
     for number, rows in TABLES.items():
         body = []
         for row in rows:
-            paths = sorted((args.runs / str(args.steps)).glob(f"{row.config}-{row.data}-*"))
+            paths = sorted((args.runs / str(args.steps)).glob(f"{row.key}-*"))
             found = [100 * j for path in paths if (j := score(path, args.steps)) is not None]
             if found:
                 spread = f" ± {stdev(found):.1f}" if len(found) > 1 else ""
                 each = ", ".join(f"{j:.1f}" for j in found)
-                body.append(f"| {row.name} | `{row.config}` | {mean(found):.1f}{spread} | {each} | {row.paper} |")
+                paper = row.paper or "–"
+                body.append(f"| {row.name} | `{row.config}` | {mean(found):.1f}{spread} | {each} | {paper} |")
         if body:
-            lines += ["", f"## Table {number}", "", "| row | config | J | each seed | paper |", "|---|---|---|---|---|"]
+            title = f"Table {number}" if number else "The default model beside the paper's"
+            lines += ["", f"## {title}", "", "| row | config | J | each seed | paper |", "|---|---|---|---|---|"]
             lines += body
     return "\n".join(lines) + "\n"
 

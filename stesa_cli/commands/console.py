@@ -19,8 +19,8 @@ from rich.progress import (
 from rich.table import Table
 from rich.text import Text
 
-console = Console(stderr=True, highlight=False)
-"""Everything meant for people goes to standard error; standard output stays free for data."""
+console = Console(stderr=True, highlight=False, markup=False)
+"""Everything meant for people goes to standard error; standard output stays free for data. Brackets are plain text."""
 
 
 class _Rate(ProgressColumn):
@@ -36,7 +36,7 @@ class _Rate(ProgressColumn):
 def progress(unit: str, transient: bool = False) -> Progress:
     """A bar with count, rate in ``unit`` per second, time taken and time left; an unknown total pulses."""
     return Progress(
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         _Rate(unit),
@@ -49,13 +49,13 @@ def progress(unit: str, transient: bool = False) -> Progress:
     )
 
 
-def table(title: str, columns: list[str], rows: list[list[str]]) -> Table:
-    """A table whose first column is text and whose others are numbers."""
+def table(title: str, columns: list[str], rows: list[list[str]], total: bool = False) -> Table:
+    """A table whose first column is text and whose others are numbers; the last row may hold a ``total``."""
     made = Table(title=title, title_justify="left")
     for i, column in enumerate(columns):
         made.add_column(column, justify="right" if i else "left")
-    for row in rows:
-        made.add_row(*row)
+    for number, row in enumerate(rows, 1):
+        made.add_row(*row, style="bold" if total and number == len(rows) else None)
     return made
 
 
@@ -78,4 +78,8 @@ def interruptible() -> Iterator[threading.Event]:
 
 
 def warn(line: str) -> None:
-    console.print(f"[yellow]warning:[/] {line}", soft_wrap=True)
+    console.print(Text.assemble(("warning:", "yellow"), f" {line}"), soft_wrap=True)
+
+
+def complain(error: Exception) -> None:
+    console.print(Text.assemble(("error:", "red"), f" {error}"), soft_wrap=True)

@@ -149,10 +149,10 @@ def _score(benchmark: "Benchmark", masks: "Masks", jobs: int) -> "DatasetScores"
 
     with _bar("Scoring", benchmark) as advance:
         scores = score(benchmark, masks, jobs, advance)
-    rows = {**{name: found.measures for name, found in scores.sequences.items()}, "[bold]global": scores.measures}
+    rows = {**{name: found.measures for name, found in scores.sequences.items()}, "global": scores.measures}
     columns = ["J", "rec.", "decay", "F", "rec.", "decay", "J&F"]
     cells = [[name, *(f"{value:.3f}" for value in asdict(of).values())] for name, of in rows.items()]
-    console.print(table(f"{benchmark.name}, {masks.path}", ["sequence", *columns], cells))
+    console.print(table(f"{benchmark.name}, {masks.path}", ["sequence", *columns], cells, total=True))
     if scores.seen is not None:
         groups = scores.categories(scores.seen).items()
         console.print("  ".join(f"{name} {value:.3f}" for name, value in groups if value is not None))
@@ -170,6 +170,5 @@ def _compare(first: Path, second: Path) -> None:
         pairs = ((a.J_mean, b.J_mean), (a.F_mean, b.F_mean), (a.JF_mean, b.JF_mean))
         cells = [cell for x, y in pairs for cell in (f"{x:.3f}", f"{y:.3f}", f"{y - x:+.3f}")]
         rows.append([name, *cells[:6], cells[-1]])
-    rows[-1][0] = "[bold]global"
     columns = ["J A", "J B", "Δ J", "F A", "F B", "Δ F", "Δ J&F"]
-    console.print(table(f"A {first}\nB {second}", ["sequence", *columns], rows))
+    console.print(table(f"A {first}\nB {second}", ["sequence", *columns], rows, total=True))

@@ -1,17 +1,21 @@
 """``stesa segment``: videos and masks of their objects in, masks and videos out."""
 
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.progress import Progress
 
-from stesa_cli.commands.console import console, interruptible, progress, table, warn
+from stesa_cli.commands.console import complain, console, interruptible, progress, table, warn
 from stesa_cli.errors import StesaError
 
 if TYPE_CHECKING:
     from stesa_cli.engine.report import SegmentReport
+
+
+MAX_RATE = 1000
 
 
 def segment(
@@ -29,7 +33,10 @@ def segment(
         ),
     ] = None,
     box: Annotated[
-        list[str] | None, typer.Option(metavar="ID=X,Y,W,H", help="Begin an object from a box around it. Repeatable.")
+        list[str] | None,
+        typer.Option(
+            metavar="ID=X,Y,W,H", help="Begin an object from a box around it, ID@FRAME= in a later frame. Repeatable."
+        ),
     ] = None,
     min_area: Annotated[int, typer.Option(min=0, help="Drop ids of fewer pixels from the given masks.")] = 0,
     output: Annotated[
@@ -67,6 +74,9 @@ def segment(
         bool, typer.Option("--both-ways", help="From the first mask also back to the start of the video.")
     ] = False,
     frames: Annotated[int | None, typer.Option(min=1, help="Stop after so many frames.")] = None,
+    rate: Annotated[
+        str, typer.Option(metavar="FPS", help="Frames per second of a folder of frames, such as 25 or 30000/1001.")
+    ] = "24",
     weights: Annotated[str, typer.Option(help="Weights by name or .safetensors file.")] = "stesa",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     precision: Annotated[Literal["auto", "bf16", "fp32"], typer.Option(help="Arithmetic.")] = "auto",
@@ -82,23 +92,31 @@ def segment(
     with console.status("Loading"):
         from stesa_cli.engine.inputs import find_inputs, masks_for, outputs_for
         from stesa_cli.engine.report import KINDS, SegmentJob
-        from stesa_cli.engine.video import Interrupted, is_finished, segment_video
+        from stesa_cli.engine.video import Interrupted, is_finished, segment_video, was_truncated
         from stesa_cli.video.overlay import OverlayStyle
 
     kinds = tuple(kind.strip() for kind in save.split(","))
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         raise typer.BadParameter(f"{', '.join(unknown)}: choose among {', '.join(KINDS)}", param_hint="--save")
+    try:
+        fps = Fraction(rate)
+        limited = 1 <= fps <= MAX_RATE
+    except (ValueError, ZeroDivisionError):
+        limited = False
+    if not limited:
+        raise typer.BadParameter(f"{rate}: give a number from 1 to {MAX_RATE}", param_hint="--rate")
     sources: list[Path | int] = [camera] if camera is not None else [*find_inputs(videos or [])]
     outputs = outputs_for(sources, output)
     jobs = [
         SegmentJob(
             source,
-            masks_for(source, mask or [], boxed=bool(box)),
+            masks_for(source, mask or [], boxed=bool(box), several=len(sources) > 1),
             outputs[source],
             boxes=tuple(box or ()),
             min_area=min_area,
             both_ways=both_ways,
             frames=frames,
+            rate=fps,
             quality=quality,
             size=size,
             weights=weights,
@@ -116,6 +134,7 @@ def segment(
         for job in jobs:
             if resume and is_finished(job.output):
                 console.print(f"{job.output} is finished already", soft_wrap=True)
+                failed += was_truncated(job.output) and not allow_truncated
                 continue
             try:
                 with progress("frames") as bar:
@@ -127,7 +146,7 @@ def segment(
                 if len(jobs) == 1:
                     raise
                 failed += 1
-                console.print(f"[red]error:[/] {error}", soft_wrap=True)
+                complain(error)
             else:
                 failed += _show(report) and not allow_truncated
     if failed:

@@ -3,7 +3,7 @@
 import os
 import threading
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -38,11 +38,15 @@ def train(
         str | None,
         typer.Option("--from", help="Weights to begin with: fine-tune shipped ones (stesa) or a .safetensors file."),
     ] = None,
+    held_out: Annotated[
+        str | None,
+        typer.Option(help="Train sequences to validate on instead of the config's, such as bear,camel; or none."),
+    ] = None,
     stages: Annotated[str | None, typer.Option(help="Only these stages of the config, such as 3 or 1,2.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Scale all stages to this many steps together.")] = None,
     seed: Annotated[int | None, typer.Option(help="Instead of the config's seed.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, mps.")] = "auto",
-    precision: Annotated[str, typer.Option(help="auto, bf16, fp32.")] = "auto",
+    precision: Annotated[Literal["auto", "bf16", "fp32"], typer.Option(help="Arithmetic.")] = "auto",
     compiled: Annotated[
         bool, typer.Option("--compile", help="Compile the network: slow to start, then faster.")
     ] = False,
@@ -66,9 +70,9 @@ def train(
         from stesa_cli.engine.recipe import RunConfig
         from stesa_cli.engine.training import Trainer
 
-        settings = RunConfig.load(config).adapted(dataset, year, steps, seed, stages, initial)
+        settings = RunConfig.load(config).adapted(dataset, year, steps, seed, stages, initial, held_out)
         folder = run or Path("runs") / Path(config).stem
-        trainer = Trainer(settings, data_root, folder, device, precision, workers, compiled)  # type: ignore[arg-type]
+        trainer = Trainer(settings, data_root, folder, device, precision, workers, compiled)
     if dry_run:
         _rehearse(trainer)
         return

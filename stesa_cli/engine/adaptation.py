@@ -12,7 +12,7 @@ from stesa_cli.data.motion import moved, relit
 from stesa_cli.engine.objective import clip_losses
 from stesa_cli.engine.recipe import TrainConfig
 from stesa_cli.engine.runtime import Precision, autocast
-from stesa_cli.masks import object_ids, one_hot
+from stesa_cli.masks import VOID, object_ids, one_hot
 from stesa_cli.model.network import MULTIPLE, Network
 
 RATE = 1e-4
@@ -48,6 +48,7 @@ def adapt(
         layer = relit(moved([(image, labels)] * LENGTH, random, elastic=True), random)
         chosen = random.permutation(ids)[:OBJECTS]
         order = np.zeros(256, np.uint8)
+        order[VOID] = VOID
         order[chosen] = np.arange(1, len(chosen) + 1)
         clip = Clip(
             torch.from_numpy(np.stack([frame for frame, _ in layer])).permute(0, 3, 1, 2),

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save as as_bytes
 from torch import Tensor
 
 from stesa_cli import __version__
@@ -26,8 +26,9 @@ def save(path: Path, tensors: dict[str, Tensor], model: ModelConfig, info: dict[
         "model": model.model_dump_json(),
         "info": json.dumps(info),
     }
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     with atomic(path) as temporary:
-        save_file({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}, temporary, header)
+        temporary.write_bytes(as_bytes(plain, header))  # save_file tells no full disk from other errors
 
 
 def read(path: Path) -> tuple[dict[str, Tensor], ModelConfig, dict[str, Any]]:

@@ -23,7 +23,7 @@ def draw_curves(run: Path) -> list[Path]:
     """Write ``curves/stage-<n>.png`` into a run folder for every stage that began. Raises StesaError."""
     try:
         config = json.loads((run / "config.json").read_text())
-        lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+        lines = read_metrics(run / "metrics.jsonl")
     except (OSError, ValueError) as error:
         raise InputError(f"is not the folder of a run ({error})", run, "give one that stesa train wrote") from error
     ends = [0, *accumulate(stage["steps"] for stage in config["stages"])]
@@ -37,6 +37,11 @@ def draw_curves(run: Path) -> list[Path]:
             with atomic(written[-1]) as temporary:
                 figure.savefig(temporary, dpi=150)
     return written
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The steps that ``metrics.jsonl`` tells of, without a last one that a full disk cut short."""
+    return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 
 def _figure(title: str, course: list[dict[str, Any]]) -> Figure:

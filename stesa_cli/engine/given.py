@@ -1,4 +1,4 @@
-"""What the user gives about the objects of one video: masks of some frames, and boxes in the first of these."""
+"""What the user gives about the objects of one video: masks and boxes of some of its frames."""
 
 import re
 from collections.abc import Sequence
@@ -20,16 +20,18 @@ GRABCUT_SIDE = 400
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle around an object, in pixels of the upright frame."""
+    """A rectangle around an object, in pixels of the upright ``frame``."""
 
     id: int
     x: int
     y: int
     width: int
     height: int
+    frame: int = 0
 
     def __str__(self) -> str:
-        return f"--box {self.id}={self.x},{self.y},{self.width},{self.height}"
+        where = f"@{self.frame}" if self.frame else ""
+        return f"--box {self.id}{where}={self.x},{self.y},{self.width},{self.height}"
 
 
 def parse_mask_option(text: str) -> tuple[int | None, Path]:
@@ -40,12 +42,13 @@ def parse_mask_option(text: str) -> tuple[int | None, Path]:
 
 
 def parse_box_option(text: str) -> Box:
-    """``ID=x,y,w,h``. Raises InputError."""
-    match = re.fullmatch(r"(\d+)=(\d+),(\d+),(\d+),(\d+)", text.replace(" ", ""))
-    if not match or not 0 < int(match[1]) < VOID or not int(match[4]) or not int(match[5]):
+    """``ID=x,y,w,h``, or ``ID@FRAME=x,y,w,h``. Raises InputError."""
+    match = re.fullmatch(r"(\d+)(?:@(\d+))?=(\d+),(\d+),(\d+),(\d+)", text.replace(" ", ""))
+    i, frame, x, y, width, height = (int(number or 0) for number in match.groups()) if match else (0,) * 6
+    if not (0 < i < VOID and width and height):
         fix = "write ID=x,y,width,height in whole pixels, such as 1=40,60,200,120, with an id from 1 to 254"
         raise InputError(f"{text!r} is no box", "--box", fix)
-    return Box(*map(int, match.groups()))
+    return Box(i, x, y, width, height, frame)
 
 
 class Given:
@@ -53,19 +56,27 @@ class Given:
 
     ``frames`` are the numbers of the frames they belong to, rising, from the first that shows an object on. A mask is
     read when its frame is asked for, so that any number of them takes constant memory. ``size`` is height and width of
-    the upright video; objects of a mask with fewer than ``min_area`` pixels are dropped. Boxes belong to the first
-    frame that has a mask, or to frame 0.
+    the upright video; objects of a mask with fewer than ``min_area`` pixels are dropped. ``names`` are those of a
+    folder's frames: masks in a folder that go by them belong to these frames.
 
     ``notes`` are lines for the user, and ``boxes`` says what became of each box, both as far as frames were asked for.
     Raises InputError with all that can be seen at once to be wrong."""
 
-    def __init__(self, masks: Sequence[str], boxes: Sequence[str], size: tuple[int, int], min_area: int = 0) -> None:
+    def __init__(
+        self,
+        masks: Sequence[str],
+        boxes: Sequence[str],
+        size: tuple[int, int],
+        min_area: int = 0,
+        names: Sequence[str] = (),
+    ) -> None:
         self.notes: list[str] = []
         self.boxes: list[dict[str, Any]] = []
         self._size, self._min_area = size, min_area
+        self._names = {name: index for index, name in enumerate(names)}
         self._problems: list[str] = []
         self._masks = self._found([parse_mask_option(text) for text in masks])
-        self._boxed, self._boxes = min(self._masks, default=0), self._parsed(boxes)
+        self._boxes = self._parsed(boxes)
         for path in self._masks.values():
             self._check_size(path)
         if not (masks or boxes):
@@ -83,11 +94,11 @@ class Given:
         labels = self._read(path) if path else np.zeros(image.shape[:2], np.uint8)
         notes = self._notes(path, labels) if path else []
         self.notes += [note for note in notes if note not in self.notes]
-        for box in self._boxes if index == self._boxed else []:
+        for box in [box for box in self._boxes if box.frame == index]:
             taken = (labels > 0) & (labels < VOID)
             labels[_inside(image, box, taken)] = box.id
             area = int((labels == box.id).sum())
-            result = {"id": box.id, "box": [box.x, box.y, box.width, box.height], "area": area}
+            result = {"id": box.id, "frame": index, "box": [box.x, box.y, box.width, box.height], "area": area}
             self.boxes += [result] if result not in self.boxes else []
         return labels if object_ids(labels) else None
 
@@ -105,17 +116,22 @@ class Given:
 
     def _named_by_frame(self, folder: Path) -> list[tuple[int, Path]]:
         paths = sorted(p for p in folder.iterdir() if p.suffix.lower() == ".png" and not p.name.startswith("."))
-        numbers = {p: re.findall("[0-9]+", p.stem) for p in paths}
         fix = "name masks by their frame, such as 00012.png"
         if not paths:
             self._problem("no masks in this folder", folder, fix)
+        by_name = any(path.stem in self._names for path in paths)
+        found = []
         for path in paths:
-            if not numbers[path]:
-                self._problem("its name tells no frame", path, fix)
-        return [(int(found[-1]), path) for path, found in numbers.items() if found]
+            numbers = re.findall("[0-9]+", path.stem)
+            frame = self._names.get(path.stem) if by_name else int(numbers[-1]) if numbers else None
+            if frame is None:
+                self._problem("no frame has its name" if by_name else "its name tells no frame", path, fix)
+            else:
+                found.append((frame, path))
+        return found
 
     def _parsed(self, texts: Sequence[str]) -> list[Box]:
-        boxes: dict[int, Box] = {}
+        boxes: dict[tuple[int, int], Box] = {}
         height, width = self._size
         for text in texts:
             try:
@@ -125,9 +141,9 @@ class Given:
                 continue
             if box.x + box.width > width or box.y + box.height > height:
                 self._problem(f"reaches out of the frame of {width}×{height}", str(box), "give pixels of the frame")
-            if box.id in boxes:
-                self._problem(f"the id is that of {boxes[box.id]}", str(box), "give each object its own")
-            boxes[box.id] = box
+            if other := boxes.get((box.frame, box.id)):
+                self._problem(f"the id is that of {other}", str(box), "give each object its own")
+            boxes[box.frame, box.id] = box
         return list(boxes.values())
 
     def _check_size(self, path: Path) -> None:
@@ -141,17 +157,14 @@ class Given:
             self._problem(sizes, path, "give a mask of the video's size, as it is seen upright")
 
     def _from_first_object(self) -> list[int]:
-        frames = sorted(self._masks) or [self._boxed]
-        if self._boxes:
-            used = object_ids(self._read(self._masks[self._boxed])) if self._masks else []
-            for box in self._boxes:
-                if box.id in used:
-                    self._problem(
-                        f"the id is that of an object in {self._masks[self._boxed]}", str(box), "take another"
-                    )
-            return frames
+        boxed = {box.frame for box in self._boxes}
+        frames = sorted(boxed | self._masks.keys())
+        for box in self._boxes:
+            path = self._masks.get(box.frame)
+            if path and box.id in object_ids(self._read(path)):
+                self._problem(f"the id is that of an object in {path}", str(box), "take another")
         for place, frame in enumerate(frames):
-            if object_ids(self._read(self._masks[frame])):
+            if frame in boxed or object_ids(self._read(self._masks[frame])):
                 return frames[place:]
         what = "holds no object" + (f" of {self._min_area} px or more" if self._min_area else "")
         where = ", ".join(str(self._masks[frame]) for frame in frames[:3]) + ", …" * (len(frames) > 3)
@@ -172,7 +185,7 @@ class Given:
         ids, areas = np.unique(labels[labels > 0], return_counts=True)
         for i, area in zip(ids.tolist(), areas.tolist(), strict=True):
             if i == VOID:
-                notes.append(f"mask {path}: the {area} px of id 255 are taken as unknown, not as an object")
+                notes.append(f"mask {path}: the {area} px of id 255 belong to no object: ids are from 1 to 254")
             elif not self._min_area and area < STRAY * labels.size:
                 advice = f"a stray edge? drop it with --min-area {area + 1}"
                 notes.append(f"mask {path}: id {i} has {area} px: {advice}")

@@ -28,12 +28,13 @@ def find_inputs(arguments: Sequence[str | Path]) -> list[Path]:
     return list(found.values())
 
 
-def masks_for(video: Path | int, options: Sequence[str], boxed: bool = False) -> tuple[str, ...]:
+def masks_for(video: Path | int, options: Sequence[str], boxed: bool = False, several: bool = False) -> tuple[str, ...]:
     """The masks of a video, or of a camera of that number, as ``Given`` takes them. Of a folder that holds
-    ``<name>.png`` or a folder ``<name>``, these are meant. Without options it is the PNG beside the video, or none
-    when its objects are ``boxed``. Raises InputError when there is no mask."""
+    ``<name>.png`` or a folder ``<name>``, these are meant, and nothing else in it when there are ``several`` videos.
+    Without options it is the PNG beside the video, or none when its objects are ``boxed``. Raises InputError when there
+    is no mask."""
     if options or boxed:
-        return tuple(_of_video(option, video) for option in options)
+        return tuple(_of_video(option, video, several) for option in options)
     if isinstance(video, int):
         raise InputError("no mask is given", f"camera {video}", "add --mask or --box")
     beside = _named(video).with_name(f"{_name(video)}.png")
@@ -63,10 +64,16 @@ def outputs_for(videos: Sequence[Path | int], output: Path | None) -> dict[Path 
     return folders
 
 
-def _of_video(option: str, video: Path | int) -> str:
+def _of_video(option: str, video: Path | int, several: bool) -> str:
     frame, masks = parse_mask_option(option)
     its = [masks / f"{_name(video)}.png", masks / _name(video)] if frame is None else []
-    return next((str(path) for path in its if path.exists()), option)
+    if found := next((path for path in its if path.exists()), None):
+        return str(found)
+    if several and its and masks.is_dir():
+        raise InputError(
+            f"holds no mask of {video}", masks, f"put it there as {its[0].name}, or as a folder {its[1].name}"
+        )
+    return option
 
 
 def _name(video: Path | int) -> str:

@@ -81,12 +81,12 @@ class TrainConfig(Config):
     soft_iou: float = 1.0
     auxiliary: float = 1.0
     held_out: tuple[str, ...] = ()
-    """Train sequences of DAVIS-2016 that are validated on and not trained on."""
+    """Train sequences that are validated on and not trained on: of the sources, else of DAVIS-2016."""
     validation_clips: int = Field(8, ge=1)
     """Clips of these, always the same, whose loss is followed."""
-    validate_every: int = 500
-    validation_size: int = 256
-    checkpoint_every: int = 100
+    validate_every: int = Field(500, ge=1)
+    validation_size: int = Field(256, ge=32)
+    checkpoint_every: int = Field(100, ge=1)
 
 
 class RunConfig(Config):
@@ -124,19 +124,23 @@ class RunConfig(Config):
         seed: int | None = None,
         stages: str | None = None,
         initial: str | None = None,
+        held_out: str | None = None,
     ) -> "RunConfig":
-        """With some of the stages, such as ``2,3``, other data, such as ``stills,davis=3``, another length in all,
-        another seed, other weights to begin with. Raises ConfigError."""
+        """With some of the stages, such as ``2,3``, other data, such as ``stills,davis=3``, another length in all (and
+        warm-ups in proportion), another seed, other weights to begin with, other sequences to validate on, such as
+        ``bear,camel``, or ``none``. Raises ConfigError."""
         chosen = self.stages if stages is None else _stages(stages, self.stages)
         ends = [0, *accumulate(stage.steps for stage in chosen)]
-        if steps is not None:
-            ends = [round(end * steps / ends[-1]) for end in ends]
+        scale = 1.0 if steps is None else steps / ends[-1]
+        ends = [round(end * scale) for end in ends]
         changes = {} if dataset is None else {"sources": _sources(dataset, year)}
         adapted = []
         for stage, (begin, end) in zip(chosen, pairwise(ends), strict=True):
-            length = {"steps": max(1, end - begin)}
+            length = {"steps": max(1, end - begin), "warmup": round(stage.warmup * scale)}
+            length["bootstrap_after"] = round(stage.bootstrap_after * scale)
             adapted.append(StageConfig.parse(stage.model_dump() | changes | length, "--dataset"))
-        given = {"seed": seed, "initial": initial}
+        names = tuple(name.strip() for name in (held_out or "").split(",") if name.strip() not in ("", "none"))
+        given = {"seed": seed, "initial": initial, "held_out": None if held_out is None else names}
         train = self.train.model_copy(update={name: value for name, value in given.items() if value is not None})
         return RunConfig(model=self.model, train=train, stages=tuple(adapted))
 
@@ -186,13 +190,17 @@ def open_data(config: RunConfig, data_root: Path) -> tuple[dict[str, list[VideoS
     problems, held_out = Problems(), config.train.held_out
     wanted = dict.fromkeys(name for stage in config.stages for name in stage.sources)
     found: dict[str, list[VideoSequence]] = {}
-    for name in wanted | ({"davis2016": None} if held_out else {}):
-        with problems.noted():
-            found[name] = SOURCES[name](data_root)
+    validated: dict[str, VideoSequence] = {}
+    for name in wanted | {"davis2016": None}:
+        if name in wanted or set(held_out) - validated.keys():
+            with problems.noted():
+                found[name] = SOURCES[name](data_root)
+                validated = {s.name: s for s in found[name] if s.name in held_out and len(s.frames) > 1} | validated
     kept = {name: [s for s in found[name] if s.name not in held_out] for name in wanted if name in found}
     problems.found += [f"{name}: every sequence is held out" for name, sequences in kept.items() if not sequences]
-    validated = {s.name: s for s in found.get("davis2016", ()) if s.name in held_out}
-    if "davis2016" in found and (unknown := set(held_out) - validated.keys()):
-        problems.found.append(f"held-out sequences {', '.join(sorted(unknown))} are not in DAVIS-2016 train")
+    unknown = set(held_out) - validated.keys()
+    if unknown and ("davis2016" in found or "davis2016" not in wanted):
+        what = f"held-out sequences {', '.join(sorted(unknown))} are not there"
+        problems.found.append(f"{what}: name others, or none, with --held-out")
     problems.tell()
     return kept, [validated[name] for name in held_out]

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, dataclass, field
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from stesa_cli.engine.given import Given
 from stesa_cli.engine.quality import Quality
 from stesa_cli.engine.runtime import Precision
 from stesa_cli.video.overlay import DEFAULT_STYLE, OverlayStyle
+from stesa_cli.video.reading import FOLDER_RATE
 
 KINDS = {
     "masks": "masks",
@@ -32,7 +34,8 @@ class SegmentJob:
     """What to segment, with what, and where to put it.
 
     ``video`` is a file, a folder of frames or the number of a camera; ``masks`` and ``boxes`` are texts as on the
-    command line (see ``engine.given``); ``save`` some of KINDS; ``adapt`` seconds."""
+    command line (see ``engine.given``); ``rate`` frames per second of a folder of frames; ``save`` some of KINDS;
+    ``adapt`` seconds."""
 
     video: Path | int
     masks: tuple[str, ...]
@@ -41,6 +44,7 @@ class SegmentJob:
     min_area: int = 0
     both_ways: bool = False
     frames: int | None = None
+    rate: Fraction = FOLDER_RATE
     quality: Quality = "default"
     size: int | None = None
     weights: str = "stesa"
@@ -56,7 +60,7 @@ class SegmentJob:
         return f"camera {self.video}" if isinstance(self.video, int) else self.video.name
 
     def to_dict(self) -> dict[str, Any]:
-        settings = asdict(self) | {"video": str(self.video), "output": str(self.output)}
+        settings = asdict(self) | {name: str(getattr(self, name)) for name in ("video", "output", "rate")}
         return json.loads(json.dumps(settings))
 
 

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from stesa_cli.data.sequence import VideoSequence
+from stesa_cli.engine.curves import read_metrics
 from stesa_cli.engine.recipe import RunConfig
-from stesa_cli.errors import ConfigError
+from stesa_cli.errors import ConfigError, OutputError
 from stesa_cli.files import write_text
 
 PACKAGES = ("stesa-cli", "torch", "torchvision", "timm", "accelerate", "numpy", "opencv-python")
@@ -69,8 +70,7 @@ class RunFolder:
         self._made = {"seed": config.train.seed, **machine, "versions": versions, "data": data}
         write_text(starts, json.dumps([*before, start | self._made], indent=1))
         write_text(self.path / "config.json", config.model_dump_json(indent=1))
-        lines = self.metrics.read_text().splitlines() if self.metrics.is_file() else []
-        kept = [line for line in map(json.loads, lines) if line["step"] <= step]
+        kept = [line for line in read_metrics(self.metrics) if line["step"] <= step] if self.metrics.is_file() else []
         write_text(self.metrics, "".join(f"{json.dumps(line)}\n" for line in kept))
         self._seconds = sum(line["seconds"] for line in kept)
         self.board = SummaryWriter(str(self.path), purge_step=step + 1)
@@ -80,8 +80,12 @@ class RunFolder:
         line |= {"seconds": report.seconds, "waiting": report.waiting, "images": report.images}
         if report.validation:
             line |= {"validation_J": report.validation.J, "validation_loss": report.validation.loss}
-        with self.metrics.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+        try:
+            with self.metrics.open("a") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as error:
+            fix = "free some space: the same command goes on from the last checkpoint"
+            raise OutputError(f"cannot be written ({error.strerror})", self.metrics, fix) from error
         self._seconds += report.seconds
         scalars = {f"loss/{name}": value for name, value in report.losses.items()}
         scalars |= {"speed/images_per_second": report.images / report.seconds}

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from io import BytesIO
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -130,8 +131,10 @@ class Segmenter:
 
     def save(self, path: Path, notes: object = None) -> None:
         """Write all that is needed to go on, and ``notes`` of plain values, for ``restore``. Raises OutputError."""
+        buffer = BytesIO()
+        torch.save((self.remembered, self.ids, self._groups, notes), buffer)
         with atomic(path) as temporary:
-            torch.save((self.remembered, self.ids, self._groups, notes), temporary)
+            temporary.write_bytes(buffer.getbuffer())
 
     def restore(self, path: Path) -> Any:
         """Go on after the frame that was the last one when ``save`` wrote the file: what follows is the same, to the

@@ -24,7 +24,7 @@ from stesa_cli.engine.quality import EFFORTS
 from stesa_cli.engine.report import KINDS, SegmentJob, SegmentReport
 from stesa_cli.engine.segmentation import Segmenter
 from stesa_cli.engine.timeline import draw_timeline
-from stesa_cli.errors import ConfigError, InputError, OutputError
+from stesa_cli.errors import ConfigError, InputError, OutputError, StesaError
 from stesa_cli.files import sweep, write_text
 from stesa_cli.masks import label_map, read_mask
 from stesa_cli.video.camera import open_camera
@@ -52,6 +52,14 @@ def is_finished(output: Path) -> bool:
     return (output / REPORT).is_file() and not (output / WORK).exists()
 
 
+def was_truncated(output: Path) -> bool:
+    """Whether the video of a finished run broke off. Raises InputError when its report cannot be read."""
+    try:
+        return json.loads((output / REPORT).read_text())["input"]["truncated"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError("is no report of stesa segment", output / REPORT, "begin anew with --overwrite") from error
+
+
 def segment_video(
     job: SegmentJob,
     overwrite: bool = False,
@@ -68,11 +76,21 @@ def segment_video(
         raise ConfigError("a camera shows nothing twice", fix="leave out --resume and --both-ways")
     if "rle" in job.save:
         require_pycocotools()
-    with open_camera(job.video) if isinstance(job.video, int) else open_video(job.video) as reader:
-        given = Given(job.masks, job.boxes, (reader.height, reader.width), job.min_area)
-        _make_room(job.output, overwrite, resume)
-        run = _Run(job, reader, given, on_frame, stopped)
-        run.go()
+    with open_camera(job.video) if isinstance(job.video, int) else open_video(job.video, job.rate) as reader:
+        given = Given(job.masks, job.boxes, (reader.height, reader.width), job.min_area, reader.names)
+        if job.frames and given.frames[0] >= job.frames:
+            what = f"the first mask is of frame {given.frames[0]}, but --frames {job.frames} stops before"
+            raise InputError(what, str(job.video), "frames count from 0")
+        goes_on = _check_room(job, overwrite, resume)
+        run = _Run(job, reader, given, on_frame, stopped, goes_on)
+        if not goes_on:
+            _clear(job.output)
+        try:
+            run.go()
+        except StesaError:
+            if not run.report.seen:  # nothing to go on with
+                _clear(job.output)
+            raise
     report = run.report
     areas, confidence = ({i: each(i) for i in report.ids} for each in (report.areas, report.confidence))
     draw_timeline(job.output / TIMELINE, report.times, areas, confidence, report.width * report.height)
@@ -81,19 +99,34 @@ def segment_video(
     return report
 
 
-def _make_room(output: Path, overwrite: bool, resume: bool) -> None:
+def _check_room(job: SegmentJob, overwrite: bool, resume: bool) -> bool:
+    """Whether the output folder holds an interrupted run to go on with. Raises OutputError when it holds anything that
+    the run would replace unasked, or that no run of ours has written."""
+    output = job.output
     if output.exists() and not output.is_dir():
         raise OutputError("is a file, not a folder", output, "choose another --output")
-    sweep(output)
-    old = [path for name in (*KINDS.values(), REPORT, TIMELINE, WORK) if (path := output / name).exists()]
-    if not old or (resume and not is_finished(output)):
-        return
-    if not overwrite:
+    found = _results(output)
+    if found and not ((output / WORK).exists() or (output / REPORT).is_file()):
+        raise OutputError(f"holds {found[0].name}, but not from stesa segment", output, "choose another --output")
+    if found and not is_finished(output) and resume:
+        return True
+    if found and not overwrite:
         if is_finished(output):
             raise OutputError("holds results already", output, "choose another --output, or add --overwrite")
-        fix = "add --resume to go on with it, or --overwrite to begin anew"
+        fix = "choose another --output, or add --overwrite to begin anew"
+        if not isinstance(job.video, int):
+            fix = "add --resume to go on with it, or --overwrite to begin anew"
         raise OutputError("holds an interrupted run", output, fix)
-    for path in old:
+    return False
+
+
+def _results(output: Path) -> list[Path]:
+    """What there is of the results of a run, whole or not."""
+    return [path for name in (*KINDS.values(), REPORT, TIMELINE, WORK) if (path := output / name).exists()]
+
+
+def _clear(output: Path) -> None:
+    for path in _results(output):
         shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
@@ -107,11 +140,12 @@ class _Run:
         given: Given,
         on_frame: Callable[[int, int | None], None],
         stopped: Callable[[], bool],
+        goes_on: bool,
     ) -> None:
         self.job, self.reader, self.given, self.on_frame, self.stopped = job, reader, given, on_frame, stopped
         begun = time.perf_counter()
         self.adapted = job.output / WORK / "adapted.safetensors"
-        network, info = load_network(self.adapted if self.adapted.is_file() else job.weights)
+        network, info = load_network(self.adapted if goes_on and self.adapted.is_file() else job.weights)
         effort = EFFORTS[job.quality]
         self.segmenter = Segmenter(
             network,
@@ -133,11 +167,17 @@ class _Run:
         self.state = work / "state.pt"
         self.masks = job.output if "masks" in job.save and not job.binary else work
         self.softs = job.output if "soft" in job.save else work
-        if self.state.is_file():
+        if goes_on and self.state.is_file():
             self._restore()
 
     def go(self) -> None:
         """Do what is left to be done."""
+        try:
+            (self.job.output / WORK).mkdir(parents=True, exist_ok=True)  # tells that the run is not finished
+        except OSError as error:
+            fix = "choose another output folder"
+            raise OutputError(f"cannot write here ({error.strerror})", self.job.output, fix) from error
+        sweep(self.job.output)
         if self.turn >= 0 < self.first and not isinstance(self.job.video, int):
             self._stretches(_backwards(self.job.video, self.turn), self._go_back)
         with self._videos() as show:
@@ -150,12 +190,18 @@ class _Run:
 
             self._stretches(islice(self.reader, self.job.frames), go_on)
             if self.report.frames <= self.first:
-                what = f"the first mask is of frame {self.first}, but the video has {self.report.frames} frames"
-                raise InputError(what, str(self.job.video), "number frames from 0")
-        self.report.truncated = self.reader.truncated_at is not None
+                raise self._no_first(self.report.frames)
+        # a break behind the last frame that was asked for is nobody's business
+        self.report.truncated = self.reader.truncated_at is not None and self.report.frames != self.job.frames
         if (remembered := self.segmenter.remembered) < self.remembered:
             note = f"the GPU has room for a memory of {remembered} frames only, not {self.remembered}"
             self.report.notes.append(f"{note}: a smaller --size may be better")
+
+    def _no_first(self, frames: int) -> InputError:
+        """What to raise when no frame has the first mask; the empty masks of those before it are of no use."""
+        self.report.seen.clear()
+        what = f"the first mask is of frame {self.first}, but the video has {frames} frames"
+        return InputError(what, str(self.job.video), "frames count from 0")
 
     def _tell(self) -> None:
         self.on_frame(len(self.report.seen), self.job.frames or self.reader.frame_count)
@@ -172,16 +218,18 @@ class _Run:
                     if more:
                         break
             self.report.seconds["segmenting"] += time.perf_counter() - begun
-            if more and self.stopped() and isinstance(self.job.video, int):
-                return  # that is how a camera ends
-            if more:
+            if isinstance(self.job.video, int):
+                more = more and not self.stopped()  # that is how a camera ends; nobody can go on with it
+            elif more:
                 self._save()
-            if more and self.stopped():
-                raise Interrupted(f"interrupted after {len(self.report.seen)} frames: add --resume to go on")
+                if self.stopped():
+                    raise Interrupted(f"interrupted after {len(self.report.seen)} frames: add --resume to go on")
 
     def _go_back(self, frame: Frame, write: Write) -> None:
         if frame.index == self.first:
             self._start(frame)
+        elif not self.segmenter.ids:
+            raise self._no_first(frame.index + 1)
         else:
             self._record(frame.index, self.segmenter.step(frame.image), write)
         self.turn = frame.index - 1
@@ -199,7 +247,10 @@ class _Run:
         labels, job, network = self._given(frame), self.job, self.segmenter.network
         assert labels is not None
         if job.adapt and not self.adapted.is_file():
-            adapt(network, frame.image, labels, job.adapt, job.precision, self.stopped)
+            steps = adapt(network, frame.image, labels, job.adapt, job.precision, self.stopped)
+            if self.stopped():
+                raise Interrupted("interrupted before the first frame: add --resume to go on")
+            self.report.model["info"] |= {"adaptation_steps": steps}
             checkpoint.save(self.adapted, network.state_dict(), network.config, self.report.model["info"])
         return self.segmenter.start(frame.image, labels)
 

@@ -21,6 +21,8 @@ from stesa_cli.video import ffmpeg
 
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 AHEAD = 4  # frames decoded while the caller works on one
+FOLDER_RATE = Fraction(24)
+"""Frames per second at which a folder of frames plays."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +44,8 @@ class VideoReader(ABC):
     height: int
     rate: Fraction  # nominal frames per second: of a variable rate, trust only the times of the frames
     frame_count: int | None  # what the container declares: a hint, absent or wrong in many files
-    truncated_at: int | None = None  # after the last frame: their number, if the file is broken before its declared end
+    truncated_at: int | None = None  # after the last frame: their number, if the file is broken before its end
+    names: tuple[str, ...] = ()  # of the frames of a folder, without suffix
 
     def __init__(self) -> None:
         self._ahead = self._read_ahead()
@@ -58,6 +61,10 @@ class VideoReader(ABC):
 
     def close(self) -> None:
         self._ahead.close()
+
+    def _is_short(self, frames: int) -> bool:
+        """Whether there might be more than these: files written live declare nothing."""
+        return self.frame_count is None or frames < self.frame_count
 
     @abstractmethod
     def _frames(self) -> Generator[Frame]:
@@ -75,7 +82,7 @@ class VideoReader(ABC):
             pool.shutdown(cancel_futures=True)
 
 
-def open_video(path: Path | str, folder_rate: Fraction = Fraction(24)) -> VideoReader:
+def open_video(path: Path | str, folder_rate: Fraction = FOLDER_RATE) -> VideoReader:
     """Open a video file, or a folder of images in natural order, which plays at ``folder_rate`` frames per second.
     Raises InputError when there is no such file, or no frame in it."""
     path = Path(path)
@@ -94,7 +101,7 @@ class _FolderReader(VideoReader):
         self._paths = sorted(images, key=lambda path: natural(path.name))
         if not self._paths:
             raise InputError("no images in this folder", path, "give a video file or a folder of JPEG or PNG frames")
-        self.rate, self.frame_count = rate, len(self._paths)
+        self.rate, self.frame_count, self.names = rate, len(self._paths), tuple(path.stem for path in self._paths)
         self.height, self.width = _read_image(self._paths[0]).shape[:2]
 
     def _frames(self) -> Generator[Frame]:
@@ -150,7 +157,7 @@ class _OpenCVReader(VideoReader):
             yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), index, self._start + passed)
             index += 1
             _, image = self._capture.read()
-        if self.frame_count and index < self.frame_count and ffmpeg.complains(self._path):
+        if self._is_short(index) and ffmpeg.complains(self._path):
             self.truncated_at = index
 
     def close(self) -> None:
@@ -212,7 +219,7 @@ class _FfmpegReader(VideoReader):
             index += 1
             if not self._announced():
                 break
-        if "error" in self._said and self.frame_count and index < self.frame_count and not self._closed:
+        if "error" in self._said and self._is_short(index) and not self._closed:
             self.truncated_at = index
 
     def _time(self, index: int) -> float:

@@ -117,6 +117,34 @@ def test_a_truncated_video_gives_what_it_had(tmp_path, segment, allowed):
     assert json.loads((out / "report.json").read_text())["input"]["truncated"]
 
 
+def test_a_truncated_video_stays_so_when_resumed(tmp_path, segment):
+    clip = make_video(tmp_path / "cut.mkv", "-g", "5", frames=30)
+    clip.write_bytes(clip.read_bytes()[: clip.stat().st_size * 6 // 10])
+    segment(clip, *BOX, code=1)
+    assert "is finished already" in segment(clip, *BOX, "--resume", code=1)
+    segment(clip, *BOX, "--resume", "--allow-truncated")
+
+
+def test_a_mask_fits_a_turned_video_as_it_is_seen(tmp_path, segment):
+    turned(tmp_path / "phone.mp4")
+    for name, shape in [("upright", (64, 48)), ("lying", (48, 64))]:
+        write_mask(tmp_path / f"{name}.png", np.pad(np.ones((20, 20), np.uint8), [(5, side - 25) for side in shape]))
+    segment(tmp_path / "phone.mp4", "--mask", tmp_path / "upright.png")
+    assert read_mask(tmp_path / "phone_stesa" / "masks" / "00011.png").shape == (64, 48)
+    with pytest.raises(InputError, match=r"lying\.png: is 64×48, but the video 48×64"):
+        segment(tmp_path / "phone.mp4", "--mask", tmp_path / "lying.png", "-o", tmp_path / "other")
+
+
+def test_brackets_in_names_and_the_rate_of_a_folder(tmp_path, segment):
+    folder(tmp_path / "shots [final]")
+    said = segment(tmp_path / "shots [final]", *BOX, "--rate", "30000/1001")
+    assert said.count("shots [final]") == 2
+    with open_video(tmp_path / "shots [final]_stesa" / "overlay.mp4") as overlay:
+        assert overlay.rate == Fraction(30000, 1001)
+    for rate in ("fast", "0", "1/0"):
+        assert "--rate" in segment(tmp_path / "shots [final]", *BOX, "--rate", rate, code=2)
+
+
 def test_several_videos_with_their_masks_beside_them(tmp_path, segment):
     labels = np.zeros((48, 64), np.uint8)
     labels[10:35, 10:40] = 3
@@ -143,7 +171,7 @@ def test_masks_by_frame_boxes_and_stray_ids(tmp_path, segment):
     labels[15:60, 15:70], labels[0, 150] = 1, 7
     write_mask(masks / "frame_2.png", labels)
     write_mask(masks / "frame_5.png", np.roll(labels, 10, 0) * np.uint8(2))
-    said = segment(clip, "--mask", masks, "--box", "9=90,30,50,70", "-o", tmp_path / "a")
+    said = segment(clip, "--mask", masks, "--box", "9@2=90,30,50,70", "-o", tmp_path / "a")
     assert "--both-ways" in said and "id 7 has 1 px" in said and "--min-area 2" in said
     told = json.loads((tmp_path / "a" / "report.json").read_text())
     assert [each["id"] for each in told["objects"]] == [1, 2, 7, 9, 14] and told["input"]["boxes"][0]["id"] == 9

@@ -50,7 +50,18 @@ def test_mask_options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_box_options() -> None:
     assert parse_box_option("3=1,2,30,40") == Box(3, 1, 2, 30, 40)
-    for text in ("1=1,2,3", "1,2,3,4", "0=1,2,3,4", "255=1,2,3,4", "1=1,2,0,4", "1=-1,2,3,4", "a=1,2,3,4"):
+    assert parse_box_option("3@57 = 1,2, 30,40") == Box(3, 1, 2, 30, 40, frame=57)
+    for text in (
+        "1=1,2,3",
+        "1,2,3,4",
+        "1@=1,2,3,4",
+        "1@-1=1,2,3,4",
+        "0=1,2,3,4",
+        "255=1,2,3,4",
+        "1=1,2,0,4",
+        "1=-1,2,3,4",
+        "a=1,2,3,4",
+    ):
         with pytest.raises(InputError, match="is no box"):
             parse_box_option(text)
 
@@ -104,7 +115,7 @@ def ids_of(given: Given, image: np.ndarray) -> list[int]:
 
 def test_id_255_is_unknown_unless_it_is_alone(tmp_path: Path) -> None:
     both = Given([mask(tmp_path / "a.png", 1, 255)], [], SIZE)
-    assert ids(both.labels(0, FRAME)) == [1, 255] and "80 px of id 255 are taken as unknown" in both.notes[0]
+    assert ids(both.labels(0, FRAME)) == [1, 255] and "80 px of id 255 belong to no object" in both.notes[0]
     alone = Given([mask(tmp_path / "b.png", 255)], [], SIZE)
     assert ids(alone.labels(0, FRAME)) == [1] and alone.notes == []
 
@@ -164,7 +175,7 @@ def test_a_box_finds_the_object_in_it(size: tuple[int, int]) -> None:
     assert time.process_time() - begun < 2
     assert labels is not None and np.unique(labels).tolist() == [0, 3]
     assert (truth & (labels == 3)).sum() / (truth | (labels == 3)).sum() > 0.9
-    assert given.boxes == [{"id": 3, "box": box, "area": int((labels == 3).sum())}]
+    assert given.boxes == [{"id": 3, "frame": 0, "box": box, "area": int((labels == 3).sum())}]
 
 
 def test_boxes_take_nothing_from_others(tmp_path: Path) -> None:
@@ -172,15 +183,34 @@ def test_boxes_take_nothing_from_others(tmp_path: Path) -> None:
     first = np.zeros(SIZE, np.uint8)
     first[:, :32] = 5
     write_mask(tmp_path / "9.png", first)
-    given = Given([str(tmp_path)], ["1=16,12,32,24", "2=16,12,32,30"], SIZE)
+    given = Given([str(tmp_path)], ["1@9=16,12,32,24", "2@9=16,12,32,30"], SIZE)
     labels = given.labels(9, image)
     assert labels is not None and (labels[:, :32] == 5).all()
     half = truth & (first == 0)
     assert (half & (labels == 1)).sum() / (half | (labels == 1)).sum() > 0.8
     assert (labels == 2).any() and given.labels(0, image) is None
-    covered = Given([str(tmp_path)], ["1=2,2,10,10"], SIZE)
-    with pytest.raises(InputError, match=r"--box 1=2,2,10,10: other objects cover it"):
+    covered = Given([str(tmp_path)], ["1@9=2,2,10,10"], SIZE)
+    with pytest.raises(InputError, match=r"--box 1@9=2,2,10,10: other objects cover it"):
         covered.labels(9, image)
+
+
+def test_boxes_belong_to_their_frames(tmp_path: Path) -> None:
+    image, _ = scene(64, 48)
+    later = mask(tmp_path / "better.png", 1)
+    given = Given([f"57={later}"], ["1=16,12,32,24", "1@8=16,12,32,24", "2@8=2,2,9,9"], SIZE)
+    assert given.frames == [0, 8, 57]
+    assert [ids(given.labels(frame, image)) for frame in given.frames] == [[1], [1, 2], [1]]
+    assert [box["frame"] for box in given.boxes] == [0, 8, 8]
+
+
+def test_masks_go_by_the_names_of_the_frames(tmp_path: Path) -> None:
+    mask(tmp_path / "00000.png", 1), mask(tmp_path / "00005.png", 2)
+    names = ["00000", "00005", "00010"]
+    assert Given([str(tmp_path)], [], SIZE, names=names).frames == [0, 1]
+    assert Given([str(tmp_path)], [], SIZE, names=["a", "b"]).frames == [0, 5]
+    mask(tmp_path / "00003.png", 2)
+    with pytest.raises(InputError, match=r"00003\.png: no frame has its name"):
+        Given([str(tmp_path)], [], SIZE, names=names)
 
 
 @pytest.mark.parametrize("box", ["1=0,0,64,48", "1=10,10,1,1", "1=63,47,1,1", "1=20,20,3,2", "1=5,30,50,1"])

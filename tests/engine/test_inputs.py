@@ -66,6 +66,10 @@ def test_masks_in_a_folder() -> None:
     assert masks_for(Path("b.mp4"), ["masks"]) == ("masks/b",)
     assert masks_for(Path("c.mp4"), ["masks", "5=masks/a.png", "3=x.png"]) == ("masks", "5=masks/a.png", "3=x.png")
     assert masks_for(0, ["masks/a.png"]) == ("masks/a.png",)
+    assert masks_for(Path("a.mp4"), ["masks"], several=True) == ("masks/a.png",)
+    assert masks_for(Path("c.mp4"), ["masks/a.png"], several=True) == ("masks/a.png",)
+    with pytest.raises(InputError, match=r"masks: holds no mask of c\.mp4; put it there as c\.png"):
+        masks_for(Path("c.mp4"), ["masks"], several=True)
 
 
 def test_where_results_go() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -59,6 +60,30 @@ def test_a_killed_and_resumed_run_equals_an_uninterrupted_one(tiny_data, tmp_pat
     assert all(torch.equal(one[name], other[name]) for name in one)
     lines = [json.loads(line)["step"] for line in (tmp_path / "killed" / "metrics.jsonl").read_text().splitlines()]
     assert lines == [1, 2, 3, 4, 5, 6]
+
+
+KILLED = """
+import os, signal, sys, tomllib
+from pathlib import Path
+from stesa_cli.engine.recipe import RunConfig
+from stesa_cli.engine.training import Trainer
+config = RunConfig.parse(tomllib.loads(sys.stdin.read()))
+for report in Trainer(config, Path(sys.argv[1]), Path(sys.argv[2]), device="cpu", workers=0).run():
+    if report.step == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_run_that_was_killed_dead_goes_on(tiny_data, tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    run(CONFIG, tiny_data, whole)
+    command = [sys.executable, "-c", KILLED, str(tiny_data), str(killed)]
+    assert subprocess.run(command, input=TINY, text=True, check=False).returncode == -signal.SIGKILL
+    with (killed / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 6, "los')  # as a full disk leaves it
+    assert [r.step for r in run(CONFIG, tiny_data, killed)] == [5, 6]
+    one, other = (read(folder / "last.safetensors")[0] for folder in (whole, killed))
+    assert all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_training_lowers_the_loss(tiny_data, tmp_path):
@@ -191,6 +216,16 @@ def test_all_that_does_not_fit_is_told_at_once(tiny_data, tmp_path, monkeypatch)
         assert part in str(caught.value)
 
 
+def test_what_is_held_out_can_be_chosen(tiny_data, tmp_path):
+    _, held_out = open_data(CONFIG.adapted(held_out="a, b"), tiny_data)
+    assert [s.name for s in held_out] == ["a", "b"]
+    shutil.copytree(tiny_data / "stills", tmp_path / "stills")
+    alone = CONFIG.adapted(dataset="stills", held_out="none")
+    assert open_data(alone, tmp_path)[1] == []
+    with pytest.raises(ConfigError, match=r"no DAVIS-2016 here.*held-out sequences c are not there: .* --held-out"):
+        open_data(CONFIG.adapted(dataset="stills"), tmp_path)
+
+
 def test_missing_data_names_the_command_that_gets_them(tmp_path):
     with pytest.raises(ConfigError, match="stesa data get davis-2016"):
         open_data(CONFIG, tmp_path)
@@ -249,6 +284,7 @@ def test_a_compiled_network_trains_as_one_that_is_not(tiny_data, tmp_path):
 def test_stages_are_chosen_by_number():
     assert [stage.steps for stage in CONFIG.adapted(stages="2").stages] == [3]
     assert [stage.steps for stage in CONFIG.adapted(stages="2,1", steps=10).stages] == [5, 5]
+    assert [stage.warmup for stage in CONFIG.adapted(steps=12).stages] == [4, 200]
     with pytest.raises(ConfigError, match="from 1 to 2"):
         CONFIG.adapted(stages="3")
 

@@ -15,7 +15,8 @@ from PIL import Image
 from stesa_cli.engine import video
 from stesa_cli.engine.checkpoint import load_network
 from stesa_cli.engine.report import SegmentJob, SegmentReport
-from stesa_cli.engine.video import Interrupted, is_finished, segment_video
+from stesa_cli.engine.segmentation import Segmenter
+from stesa_cli.engine.video import Interrupted, is_finished, segment_video, was_truncated
 from stesa_cli.errors import ConfigError, InputError, OutputError
 from stesa_cli.masks import read_mask, write_mask
 from stesa_cli.video.reading import open_video
@@ -98,8 +99,28 @@ def test_results_are_not_overwritten_unasked(job):
         with pytest.raises(OutputError, match=r"holds results already.*--overwrite"):
             segment_video(job, resume=resume)
     assert (job.output / "report.json").read_text() == before
+    with pytest.raises(ConfigError, match="no such weights"):
+        segment_video(replace(job, weights="gone"), overwrite=True)
+    assert (job.output / "report.json").read_text() == before
     (job.output / "masks" / "00099.png").write_text("of an older, longer run")
     assert segment_video(job, overwrite=True).frames == 5 and not (job.output / "masks" / "00099.png").exists()
+
+
+def test_a_folder_of_others_is_left_alone(job):
+    (job.output / "masks").mkdir(parents=True)
+    (job.output / "masks" / "mine.png").write_text("by hand")
+    for options in ({}, {"overwrite": True}, {"resume": True}):
+        with pytest.raises(OutputError, match="holds masks, but not from stesa segment; choose another"):
+            segment_video(job, **options)
+    assert [path.name for path in job.output.rglob("*")] == ["masks", "mine.png"]
+
+
+def test_a_break_behind_the_last_frame_does_not_matter(job):
+    whole = make_video(job.video.with_name("broken.mkv"), frames=60)
+    whole.write_bytes(whole.read_bytes()[: whole.stat().st_size * 2 // 3])
+    assert not segment_video(replace(job, video=whole)).truncated and not was_truncated(job.output)
+    report = segment_video(replace(job, video=whole, frames=None), overwrite=True)
+    assert report.truncated and was_truncated(job.output) and 5 < report.frames < 60
 
 
 def test_unusable_input_writes_nothing(job, tmp_path):
@@ -232,8 +253,16 @@ def test_frames_before_the_first_mask(job):
     turned = replace(job, video=frames, frames=None, output=job.output / "turned")
     segment_video(turned)
     assert all((a == b).all() for a, b in zip(found[:3], masks(turned.output)[:0:-1], strict=True))
+
+
+@pytest.mark.parametrize("both_ways", [False, True])
+def test_a_first_mask_beyond_the_end(job, both_ways):
+    job = replace(job, masks=(f"12={job.masks[0]}",), both_ways=both_ways)
     with pytest.raises(InputError, match="the first mask is of frame 12, but the video has 9 frames"):
-        segment_video(replace(job, masks=(f"12={job.masks[0]}",), frames=None, output=job.output / "short"))
+        segment_video(replace(job, frames=None))
+    with pytest.raises(InputError, match="of frame 12, but --frames 5 stops before"):
+        segment_video(job)
+    assert not list(job.output.glob("*"))
 
 
 def test_backwards_in_blocks(job, monkeypatch):
@@ -251,15 +280,30 @@ def test_boxes_are_told_of(job):
 
 def test_adapting_changes_the_decoder_and_survives_an_interruption(job, monkeypatch):
     job = replace(job, adapt=1.0, save=("masks", "soft"))
+    with pytest.raises(Interrupted, match="before the first frame"):
+        segment_video(job, stopped=lambda: True)
+    assert not list(job.output.rglob("*.safetensors"))  # half adapted
     with pytest.raises(Interrupted):
-        segment_video(job, **stop_at(2))
+        segment_video(job, resume=True, **stop_at(2))
     adapted, kept = load_network(job.output / ".stesa" / "adapted.safetensors")[0], load_network(job.weights)[0]
     for name, weight in adapted.state_dict().items():
         assert torch.equal(weight, kept.state_dict()[name]) or not name.startswith("encoder.")
     assert not torch.equal(adapted.decoder.out.weight, kept.decoder.out.weight)
+    info = load_network(job.output / ".stesa" / "adapted.safetensors")[1]
+    assert info["step"] == 3 and info["adaptation_steps"] > 0
     monkeypatch.setattr(video, "adapt", None)  # it is not done again
     segment_video(job, resume=True)
     assert is_finished(job.output) and len(masks(job.output)) == 5
+
+
+def test_a_memory_that_had_to_shrink_is_told_of(job, monkeypatch):
+    class SmallGPU(Segmenter):
+        def step(self, *arguments):
+            self.remembered = 1
+            return super().step(*arguments)
+
+    monkeypatch.setattr(video, "Segmenter", SmallGPU)
+    assert "the GPU has room for a memory of 1 frames only, not 2" in segment_video(job).warnings[0]
 
 
 @pytest.mark.parametrize("quality", ["fast", "best"])

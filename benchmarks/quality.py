@@ -1,0 +1,60 @@
+"""What each `--quality` and `--adapt` of `stesa segment` brings, and costs, on held-out DAVIS-2016 train sequences.
+
+    python benchmarks/quality.py --data ../shared/data fast default best default+20
+
+`default+20` is the default quality after 20 seconds of adaptation, which the time of a frame does not count. The frames
+(576×324) are enlarged to 854×480, the size of most videos of the benchmark."""
+
+import argparse
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+from composites import similarity
+
+from stesa_cli.data import davis
+from stesa_cli.data.sequence import VideoSequence
+from stesa_cli.engine.adaptation import adapt
+from stesa_cli.engine.quality import EFFORTS
+from stesa_cli.engine.recipe import RunConfig
+from stesa_cli.engine.segmentation import Segmenter
+
+SIZE = 854, 480
+
+
+def enlarged(sequence: VideoSequence, frames: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Frames (480, 854, 3) uint8 RGB with label maps (480, 854) uint8."""
+    for index in range(min(frames, len(sequence.frames))):
+        image = cv2.resize(sequence.image(index), SIZE, interpolation=cv2.INTER_CUBIC)
+        yield image, cv2.resize(sequence.labels(index), SIZE, interpolation=cv2.INTER_NEAREST)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("qualities", nargs="+", help="fast, default, best, each with +SECONDS for adaptation")
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--weights", default="stesa")
+    parser.add_argument("--frames", type=int, default=60)
+    args = parser.parse_args()
+    train = {sequence.name: sequence for sequence in davis.sequences(args.data, 2016, "train")}
+    held_out = [train[name] for name in RunConfig.load("stesa").train.held_out]
+    for quality in args.qualities:
+        name, _, seconds = quality.partition("+")
+        effort, scores, took, count = EFFORTS[name], {}, 0.0, 0
+        for sequence in held_out:
+            clip = list(enlarged(sequence, args.frames))
+            segmenter = Segmenter.load(args.weights, views=effort.views(), remembered=effort.remembered)
+            if seconds:
+                adapt(segmenter.network, *clip[0], float(seconds))
+            began = time.perf_counter()
+            scores[sequence.name] = float(similarity(segmenter, iter(clip)).mean())
+            took, count = took + time.perf_counter() - began, count + len(clip)
+        mean = 100 * np.mean(list(scores.values()))
+        each = ", ".join(f"{name} {100 * j:.1f}" for name, j in scores.items())
+        print(f"{quality}: J {mean:.1f}, {took / count:.2f} s a frame ({each})", flush=True)
+
+
+if __name__ == "__main__":
+    main()

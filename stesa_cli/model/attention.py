@@ -78,10 +78,13 @@ def _few(entries: list[Entry], size: int) -> list[Entry]:
 class SpaceTimeNonLocalBlock(nn.Module):
     """The current frame attends over all positions of the remembered frames (STM, Oh et al. 2019).
 
-    Keys are cosine features of the stride-16 map, shared by all objects, with a learned temperature. What is read per
-    object is a learned value next to the raw fine shape of its mask (``pixel_unshuffle`` of the stride-4 mask)."""
+    Keys are cosine features of the stride-16 map, shared by all objects, with a learned temperature. From them the
+    squared distance of the two positions is taken off, times a learned weight for the newest frame and another for the
+    older ones: what looks the same is told apart by where it is. What is read per object is a learned value next to the
+    raw fine shape of its mask (``pixel_unshuffle`` of the stride-4 mask)."""
 
     FINE = 16  # pixels of the stride-4 mask in one stride-16 position
+    PLACE = 4  # channels of a key that say where it is
 
     def __init__(self, features: int, keys: int, values: int, sharpen: float = 1.0) -> None:
         super().__init__()
@@ -93,13 +96,22 @@ class SpaceTimeNonLocalBlock(nn.Module):
         )
         # its logarithm, as steps of one size must move it as they move the other weights
         self.log_temperature, self.sharpen = nn.Parameter(torch.tensor(10.0).log()), sharpen
+        self.log_locality = nn.Parameter(torch.tensor([16.0, 2.0]).log())  # of the newest frame, of the older ones
         self.channels = values + self.FINE
-        if keys > self.channels:
-            raise ValueError(f"keys ({keys}) may not be wider than values + {self.FINE}")
+        if keys + self.PLACE > self.channels:
+            raise ValueError(f"keys ({keys}) may not be wider than values + {self.FINE - self.PLACE}")
 
     def key(self, features: Tensor) -> Tensor:
-        """Features (B, C, h, w) at stride 16 -> unit keys (B, h·w, K)."""
-        return F.normalize(self.to_key(features), dim=1).flatten(2).transpose(1, 2).contiguous()
+        """Features (B, C, h, w) at stride 16 -> keys (B, h·w, K + 4): a unit vector, then the position as x, y,
+        x² + y² and 1, from the centre in units of the frame's height."""
+        height, width = features.shape[2:]
+        y, x = torch.meshgrid(
+            *(torch.arange(side, device=features.device).add(0.5 - side / 2) / height for side in (height, width)),
+            indexing="ij",
+        )
+        place = torch.stack([x, y, x**2 + y**2, torch.ones_like(x)]).expand(len(features), -1, -1, -1)
+        keys = torch.cat([F.normalize(self.to_key(features), dim=1), place], 1)
+        return keys.flatten(2).transpose(1, 2).contiguous()
 
     def value(self, features: Tensor, masks: Tensor, others: Tensor) -> Tensor:
         """Features (B, C, h, w), soft masks of the objects and, to each, of all others together, both (B, O, 4h, 4w) in
@@ -112,12 +124,19 @@ class SpaceTimeNonLocalBlock(nn.Module):
         return values.flatten(2).transpose(1, 2).contiguous().unflatten(0, (-1, objects))
 
     def read(self, key: Tensor, memory: Memory) -> Tensor:
-        """The frame's keys (B, N, K) -> what each object's memory answers, (B, O, N, V)."""
+        """The frame's keys (B, N, K + 4) -> what each object's memory answers, (B, O, N, V)."""
         values = torch.cat([entry.value for entry in memory.entries], -2)
-        # keys of the values' width, laid out in a row: with these the fused kernel runs, three times as fast
-        room = (0, self.channels - key.shape[-1])
         temperature = self.log_temperature.exp() * (1.0 if self.training else self.sharpen)
-        query = F.pad(key * temperature, room)[:, None]
-        keys = F.pad(torch.cat([entry.key for entry in memory.entries], -2), room)[:, None]
-        each = (-1, values.shape[1], -1, -1)
-        return F.scaled_dot_product_attention(query.expand(each), keys.expand(each), values, scale=1.0)
+        looks, x, y, square, one = key.split([key.shape[-1] - self.PLACE, *[1] * self.PLACE], -1)
+        # times a position of the memory: 2·xx' + 2·yy' - (x'² + y'²) - (x² + y²), the squared distance below zero
+        query = torch.cat([looks * temperature, 2 * x, 2 * y, -one, -square], -1)
+        newest, older = self.log_locality.exp()
+        weights = [older] * (len(memory.entries) - 1) + [newest]
+        keys = [
+            torch.cat([entry.key[..., : -self.PLACE], entry.key[..., -self.PLACE :] * weight], -1)
+            for entry, weight in zip(memory.entries, weights, strict=True)
+        ]
+        # keys of the values' width, laid out in a row: with these the fused kernel runs, three times as fast
+        room, each = (0, self.channels - key.shape[-1]), (-1, values.shape[1], -1, -1)
+        query, every = (F.pad(part, room)[:, None].expand(each) for part in (query, torch.cat(keys, -2)))
+        return F.scaled_dot_product_attention(query, every, values, scale=1.0)

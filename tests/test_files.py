@@ -1,4 +1,5 @@
 import resource
+from contextlib import contextmanager
 
 import pytest
 import torch
@@ -30,22 +31,25 @@ def test_a_disk_that_refuses_is_one_clear_line(tmp_path):
     assert "free some space" in str(caught.value)
 
 
-@pytest.fixture
+@contextmanager
 def full_disk():
-    """No file can grow beyond 10 kB."""
+    """No file can grow beyond 10 kB, not even pytest's own log."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
-def test_a_disk_that_fills_up_is_one_clear_line_wherever_it_happens(tmp_path, full_disk):
+def test_a_disk_that_fills_up_is_one_clear_line_wherever_it_happens(tmp_path):
     segmenter, large = Segmenter(tiny_network(), device="cpu"), torch.zeros(10_000)
     for write in (
         lambda path: save(path, {"a": large}, ModelConfig(), {}),
         lambda path: segmenter.save(path, large),
         lambda path: write_text(path, "a" * 20_000),
     ):
-        with pytest.raises(OutputError, match=r"x: cannot be written .*; free some space"):
+        match = r"x: cannot be written .*; free some space"
+        with full_disk(), pytest.raises(OutputError, match=match):
             write(tmp_path / "x")
     assert not list(tmp_path.iterdir())

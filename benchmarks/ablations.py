@@ -5,7 +5,7 @@ python benchmarks/ablations.py --table 3 --steps 600 --seeds 0 1
 
 Tables 1 to 5 are the paper's; table 0 is the default model beside three of them, trained alike.
 Run it again after an interruption: finished runs are read, an unfinished one goes on. The page is written from all runs
-of that many steps in the run folder, so that tables can be run one after another.
+of that many steps in the run folder, so that tables can be run one after another; it shows those that are whole.
 """
 
 import argparse
@@ -123,7 +123,7 @@ def page(args: argparse.Namespace) -> str:
                 each = ", ".join(f"{j:.1f}" for j in found)
                 paper = row.paper or "–"
                 body.append(f"| {row.name} | `{row.config}` | {mean(found):.1f}{spread} | {each} | {paper} |")
-        if body:
+        if len(body) == len(rows):
             title = f"Table {number}" if number else "The default model beside the paper's"
             lines += ["", f"## {title}", "", "| row | config | J | each seed | paper |", "|---|---|---|---|---|"]
             lines += body

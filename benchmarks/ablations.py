@@ -111,7 +111,9 @@ def page(args: argparse.Namespace) -> str:
         f"of 2 clips × 4 frames × up to 2 objects at {args.size[0]}×{args.size[1]}, trained on DAVIS-2016 train (Table",
         "2: on stills), no pretraining but ImageNet. J (%) on held-out train sequences after the last step: mean ±",
         "standard deviation over seeds. The paper's column is J on DAVIS-2017 test-dev after its own, far longer",
-        "training: compare the order of the rows, not the numbers. Made by `python benchmarks/ablations.py`.",
+        "training: compare the order of the rows, not the numbers. Made by",
+        f"`python benchmarks/ablations.py --table {' '.join(map(str, args.table))} --steps {args.steps} --seeds",
+        f"{' '.join(map(str, args.seeds))}`.",
     ]
     for number, rows in TABLES.items():
         body = []

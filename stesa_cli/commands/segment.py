@@ -14,7 +14,6 @@ from stesa_cli.errors import StesaError
 if TYPE_CHECKING:
     from stesa_cli.engine.report import SegmentReport
 
-
 MAX_RATE = 1000
 
 
@@ -98,13 +97,6 @@ def segment(
     kinds = tuple(kind.strip() for kind in save.split(","))
     if unknown := [kind for kind in kinds if kind not in KINDS]:
         raise typer.BadParameter(f"{', '.join(unknown)}: choose among {', '.join(KINDS)}", param_hint="--save")
-    try:
-        fps = Fraction(rate)
-        limited = 1 <= fps <= MAX_RATE
-    except (ValueError, ZeroDivisionError):
-        limited = False
-    if not limited:
-        raise typer.BadParameter(f"{rate}: give a number from 1 to {MAX_RATE}", param_hint="--rate")
     sources: list[Path | int] = [camera] if camera is not None else [*find_inputs(videos or [])]
     outputs = outputs_for(sources, output)
     jobs = [
@@ -116,7 +108,7 @@ def segment(
             min_area=min_area,
             both_ways=both_ways,
             frames=frames,
-            rate=fps,
+            rate=_rate(rate),
             quality=quality,
             size=size,
             weights=weights,
@@ -151,6 +143,16 @@ def segment(
                 failed += _show(report) and not allow_truncated
     if failed:
         raise typer.Exit(1)
+
+
+def _rate(text: str) -> Fraction:
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not 1 <= rate <= MAX_RATE:
+        raise typer.BadParameter(f"{text}: give a number from 1 to {MAX_RATE}", param_hint="--rate")
+    return rate
 
 
 def _on_frame(bar: Progress, name: str) -> Callable[[int, int | None], None]:

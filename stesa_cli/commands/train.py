@@ -40,7 +40,7 @@ def train(
     ] = None,
     held_out: Annotated[
         str | None,
-        typer.Option(help="Train sequences to validate on instead of the config's, such as bear,camel; or none."),
+        typer.Option(help="Train sequences to validate on instead of the config's, such as bear,elephant; or none."),
     ] = None,
     stages: Annotated[str | None, typer.Option(help="Only these stages of the config, such as 3 or 1,2.")] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Scale all stages to this many steps together.")] = None,

@@ -128,7 +128,7 @@ class RunConfig(Config):
     ) -> "RunConfig":
         """With some of the stages, such as ``2,3``, other data, such as ``stills,davis=3``, another length in all (and
         warm-ups in proportion), another seed, other weights to begin with, other sequences to validate on, such as
-        ``bear,camel``, or ``none``. Raises ConfigError."""
+        ``bear,elephant``, or ``none``. Raises ConfigError."""
         chosen = self.stages if stages is None else _stages(stages, self.stages)
         ends = [0, *accumulate(stage.steps for stage in chosen)]
         scale = 1.0 if steps is None else steps / ends[-1]

@@ -172,11 +172,7 @@ class _Run:
 
     def go(self) -> None:
         """Do what is left to be done."""
-        try:
-            (self.job.output / WORK).mkdir(parents=True, exist_ok=True)  # tells that the run is not finished
-        except OSError as error:
-            fix = "choose another output folder"
-            raise OutputError(f"cannot write here ({error.strerror})", self.job.output, fix) from error
+        write_text(self.job.output / WORK / "begun", "")  # tells that the run is not finished
         sweep(self.job.output)
         if self.turn >= 0 < self.first and not isinstance(self.job.video, int):
             self._stretches(_backwards(self.job.video, self.turn), self._go_back)

@@ -49,7 +49,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--weights", default="stesa")
-    parser.add_argument("--size", type=int, default=480)
+    parser.add_argument("--size", type=int, default=600)
     parser.add_argument("--frames", type=int, default=40)
     args = parser.parse_args()
     names = RunConfig.load("stesa").train.held_out

@@ -1,8 +1,8 @@
 """What each `--quality` and `--adapt` of `stesa segment` brings, and costs, on held-out DAVIS-2016 train sequences.
 
-    python benchmarks/quality.py --data ../shared/data fast default best default+20
+    python benchmarks/quality.py --data ../shared/data fast default default+0 best
 
-`default+20` is the default quality after 20 seconds of adaptation, which the time of a frame does not count. The frames
+`default+0` is the default quality with 0 seconds of adaptation; the time of a frame does not count them. The frames
 (576×324) are enlarged to 854×480, the size of most videos of the benchmark."""
 
 import argparse
@@ -33,7 +33,7 @@ def enlarged(sequence: VideoSequence, frames: int) -> Iterator[tuple[np.ndarray,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("qualities", nargs="+", help="fast, default, best, each with +SECONDS for adaptation")
+    parser.add_argument("qualities", nargs="+", help="fast, default, best, each with +SECONDS for another adaptation")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--weights", default="stesa")
     parser.add_argument("--frames", type=int, default=60)
@@ -43,11 +43,12 @@ def main() -> None:
     for quality in args.qualities:
         name, _, seconds = quality.partition("+")
         effort, scores, took, count = EFFORTS[name], {}, 0.0, 0
+        patience = float(seconds) if seconds else effort.adapt
         for sequence in held_out:
             clip = list(enlarged(sequence, args.frames))
             segmenter = Segmenter.load(args.weights, views=effort.views(), remembered=effort.remembered)
-            if seconds:
-                adapt(segmenter.network, *clip[0], float(seconds))
+            if patience:
+                adapt(segmenter.network, *clip[0], patience)
             began = time.perf_counter()
             scores[sequence.name] = float(similarity(segmenter, iter(clip)).mean())
             took, count = took + time.perf_counter() - began, count + len(clip)

@@ -24,13 +24,15 @@ console = Console(stderr=True, highlight=False, markup=False)
 
 
 class _Rate(ProgressColumn):
+    """In ``unit`` per second, or in that of the task."""
+
     def __init__(self, unit: str) -> None:
         super().__init__()
         self.unit = unit
 
     def render(self, task: Task) -> Text:
         speed = task.finished_speed or task.speed
-        return Text(f"{speed:.1f} {self.unit}/s" if speed else f"– {self.unit}/s")
+        return Text(f"{f'{speed:.1f}' if speed else '–'} {task.fields.get('unit', self.unit)}/s")
 
 
 def progress(unit: str, transient: bool = False) -> Progress:

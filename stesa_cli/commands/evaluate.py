@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stesa_cli.commands.console import console, progress, table, warn
+from stesa_cli.commands.segment import AdaptOption, QualityOption, SizeOption
 from stesa_cli.commands.train import DataRoot
 from stesa_cli.errors import ConfigError
 
 if TYPE_CHECKING:
     from stesa_cli.data.sequence import VideoSequence
     from stesa_cli.engine.benchmark import Benchmark, Masks
+    from stesa_cli.engine.quality import Quality
     from stesa_cli.metrics.summary import DatasetScores
 
 
@@ -37,9 +39,9 @@ def evaluate(
     config: Annotated[
         str | None, typer.Option(help="Score runs/<config>/best.safetensors, or see that the weights are of its model.")
     ] = None,
-    size: Annotated[
-        int, typer.Option(min=32, help="Short side at which the network sees the frames, in pixels.")
-    ] = 480,
+    quality: QualityOption = "default",
+    size: SizeOption = None,
+    adapt: AdaptOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     masks_dir: Annotated[
         Path | None, typer.Option(help="Folder for the model's masks.", show_default="DATASET-YEAR-SPLIT_stesa")
@@ -95,7 +97,7 @@ def evaluate(
         results.refuse_to_overwrite(outputs)
 
     if not predictions:
-        _segment(benchmark, source, _weights(weights, config), size, device, resume)
+        _segment(benchmark, source, _weights(weights, config), quality, size, adapt, device, resume)
     if benchmark.has_truth:
         masks = find_masks(source, benchmark.sequences)
         scores = _score(benchmark, masks, jobs)
@@ -131,15 +133,27 @@ def _weights(weights: str | None, config: str | None) -> str:
     return weights
 
 
-def _segment(benchmark: "Benchmark", folder: Path, weights: str, size: int, device: str, resume: bool) -> None:
+def _segment(
+    benchmark: "Benchmark",
+    folder: Path,
+    weights: str,
+    quality: "Quality",
+    size: int | None,
+    adapt: float | None,
+    device: str,
+    resume: bool,
+) -> None:
     with console.status("Loading"):
         from stesa_cli.engine.evaluation import predict, write_predictions
+        from stesa_cli.engine.quality import EFFORTS
         from stesa_cli.engine.segmentation import Segmenter
 
-        segmenter = Segmenter.load(weights, size, device)
+        effort = EFFORTS[quality]
+        segmenter = Segmenter.load(weights, device=device, remembered=effort.remembered, views=effort.views(size))
+        seconds = effort.adapt if adapt is None else adapt
     with progress("frames") as bar:
         task = bar.add_task("Segmenting", total=benchmark.frames)
-        each = partial(predict, segmenter)
+        each = partial(predict, segmenter, seconds=seconds)
         write_predictions(each, benchmark.sequences, folder, resume, lambda frames: bar.advance(task, frames))
     console.print(f"masks written to {folder}")
 

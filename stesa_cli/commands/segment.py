@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.progress import Progress
+from rich.progress import Progress, TaskID
 
 from stesa_cli.commands.console import complain, console, interruptible, progress, table, warn
 from stesa_cli.errors import StesaError
@@ -15,6 +15,26 @@ if TYPE_CHECKING:
     from stesa_cli.engine.report import SegmentReport
 
 MAX_RATE = 1000
+
+QualityOption = Annotated[
+    Literal["fast", "default", "best"],
+    typer.Option(help="fast (small frames), default, or best (mirrored, too, and a longer memory)."),
+]
+SizeOption = Annotated[
+    int | None,
+    typer.Option(
+        min=32, help="Short side at which the network sees the frames, in pixels.", show_default="600; fast: 256"
+    ),
+]
+AdaptOption = Annotated[
+    float | None,
+    typer.Option(
+        min=0,
+        metavar="SECONDS",
+        help="First fit the decoder to the given frame, in 20 steps or for so long.",
+        show_default="30; fast, or a camera: 0",
+    ),
+]
 
 
 def segment(
@@ -56,19 +76,9 @@ def segment(
         int | None, typer.Option(min=0, help="Pixels of the outline in the overlay, 0 for none.", show_default="thin")
     ] = None,
     labels: Annotated[bool, typer.Option("--labels", help="Write the ids into the overlay.")] = False,
-    quality: Annotated[
-        Literal["fast", "default", "best"],
-        typer.Option(help="fast (small frames), default, or best (mirrored, too, and a longer memory)."),
-    ] = "default",
-    size: Annotated[
-        int | None,
-        typer.Option(
-            min=32, help="Short side at which the network sees the frames, in pixels.", show_default="480; fast: 256"
-        ),
-    ] = None,
-    adapt: Annotated[
-        float, typer.Option(min=0, metavar="SECONDS", help="First fit the decoder to the given frame for so long.")
-    ] = 0.0,
+    quality: QualityOption = "default",
+    size: SizeOption = None,
+    adapt: AdaptOption = None,
     both_ways: Annotated[
         bool, typer.Option("--both-ways", help="From the first mask also back to the start of the video.")
     ] = False,
@@ -130,7 +140,14 @@ def segment(
                 continue
             try:
                 with progress("frames") as bar:
-                    report = segment_video(job, overwrite, resume, _on_frame(bar, job.name), stop.is_set)
+                    report = segment_video(
+                        job,
+                        overwrite,
+                        resume,
+                        _task(bar, f"Segmenting {job.name}"),
+                        stop.is_set,
+                        _task(bar, f"Fitting to {job.name}", unit="steps"),
+                    )
             except Interrupted as interruption:
                 console.print(str(interruption))
                 raise typer.Exit(130) from interruption
@@ -155,11 +172,13 @@ def _rate(text: str) -> Fraction:
     return rate
 
 
-def _on_frame(bar: Progress, name: str) -> Callable[[int, int | None], None]:
+def _task(bar: Progress, title: str, unit: str = "frames") -> Callable[[int, int | None], None]:
+    task: list[TaskID] = []
+
     def show(done: int, of: int | None) -> None:
-        if not bar.tasks:  # no bar before there is something to show
-            bar.add_task(f"Segmenting {name}", total=None, completed=done)
-        bar.update(bar.task_ids[0], completed=done, total=max(done, of or done))
+        if not task:  # no bar before there is something to show
+            task.append(bar.add_task(title, total=None, completed=done, unit=unit))
+        bar.update(task[0], completed=done, total=max(done, of or done))
 
     return show
 

@@ -15,7 +15,8 @@ from stesa_cli.engine.runtime import Precision, autocast
 from stesa_cli.masks import VOID, object_ids, one_hot
 from stesa_cli.model.network import MULTIPLE, Network
 
-RATE = 1e-4
+RATE = 2e-4  # falls to zero
+STEPS = 20
 SIZE = 320  # short side of the clips, in pixels, at most
 LENGTH = 3  # frames of a clip
 OBJECTS = 3  # of a clip
@@ -29,9 +30,11 @@ def adapt(
     seconds: float,
     precision: Precision = "auto",
     stopped: Callable[[], bool] = lambda: False,
+    on_step: Callable[[int, int], None] = lambda done, of: None,
 ) -> int:
-    """Train all but the encoder of ``network``, in place, for so many seconds, on clips in which the frame (H, W, 3)
-    uint8 RGB and its label map (H, W) uint8 are set in motion. Returns the number of steps."""
+    """Train all but the encoder of ``network``, in place, for STEPS or so many seconds at most, on clips in which the
+    frame (H, W, 3) uint8 RGB and its label map (H, W) uint8 are set in motion. ``on_step`` hears the steps done and how
+    many there may be. Returns the number of steps."""
     device = next(network.parameters()).device
     scale = min(1, SIZE / min(labels.shape))
     height, width = (max(MULTIPLE, round(side * scale / MULTIPLE) * MULTIPLE) for side in labels.shape)
@@ -43,8 +46,10 @@ def adapt(
     for parameter in trained:
         parameter.requires_grad_()
     optimizer = torch.optim.AdamW(trained, RATE)
-    until, steps = time.perf_counter() + seconds, 0
-    while ids and time.perf_counter() < until and not stopped():
+    begun, steps, share = time.perf_counter(), 0, 0.0
+    while ids and share < 1 and not stopped():
+        for group in optimizer.param_groups:
+            group["lr"] = RATE * (1 + np.cos(np.pi * share)) / 2
         layer = relit(moved([(image, labels)] * LENGTH, random, elastic=True), random)
         chosen = random.permutation(ids)[:OBJECTS]
         order = np.zeros(256, np.uint8)
@@ -66,4 +71,6 @@ def adapt(
         optimizer.step()
         optimizer.zero_grad()
         steps += 1
+        share = max((time.perf_counter() - begun) / seconds, steps / STEPS)
+        on_step(steps, max(steps, round(steps / share)))
     return steps

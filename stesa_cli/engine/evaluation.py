@@ -1,11 +1,13 @@
 """The model on a benchmark: predictions of its sequences, as masks on disk or as one number while training."""
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy, deepcopy
 from pathlib import Path
 
 import numpy as np
 
 from stesa_cli.data.sequence import VideoSequence
+from stesa_cli.engine.adaptation import adapt
 from stesa_cli.engine.benchmark import mask_name, missing
 from stesa_cli.engine.segmentation import Segmenter
 from stesa_cli.masks import label_map, object_ids, write_mask
@@ -13,14 +15,21 @@ from stesa_cli.metrics.region import region_similarity
 from stesa_cli.model.network import Network
 
 
-def predict(segmenter: Segmenter, sequence: VideoSequence, frames: int | None = None) -> Iterator[np.ndarray]:
-    """The label maps (H, W) uint8 that the segmenter gives for each frame, from the masks that a method is given."""
+def predict(
+    segmenter: Segmenter, sequence: VideoSequence, frames: int | None = None, seconds: float = 0.0
+) -> Iterator[np.ndarray]:
+    """The label maps (H, W) uint8 that the segmenter gives for each frame, from the masks that a method is given; a
+    copy of it is adapted to the first of these for so many ``seconds``."""
     ids: list[int] = []
     for index in range(len(sequence.frames))[:frames]:
         image, given = sequence.image(index), sequence.given(index, ids)
         if ids:
             probabilities = segmenter.step(image, given)
         elif given is not None:
+            if seconds:
+                segmenter = copy(segmenter)
+                segmenter.network = deepcopy(segmenter.network)
+                adapt(segmenter.network, image, given, seconds, segmenter.precision)
             probabilities = segmenter.start(image, given)
         else:
             yield np.zeros(image.shape[:2], np.uint8)

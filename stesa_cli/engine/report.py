@@ -35,7 +35,7 @@ class SegmentJob:
 
     ``video`` is a file, a folder of frames or the number of a camera; ``masks`` and ``boxes`` are texts as on the
     command line (see ``engine.given``); ``rate`` frames per second of a folder of frames; ``save`` some of KINDS;
-    ``adapt`` seconds."""
+    ``adapt`` seconds, by default as the quality says, none with a camera."""
 
     video: Path | int
     masks: tuple[str, ...]
@@ -48,7 +48,7 @@ class SegmentJob:
     quality: Quality = "default"
     size: int | None = None
     weights: str = "stesa"
-    adapt: float = 0.0
+    adapt: float | None = None
     device: str = "auto"
     precision: Precision = "auto"
     save: tuple[str, ...] = ("masks", "objects", "overlay")
@@ -78,7 +78,7 @@ class SegmentReport:
     times: list[float] = field(default_factory=list)
     truncated: bool = False
     notes: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=lambda: {"loading": 0.0, "segmenting": 0.0})
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("loading", "adapting", "segmenting"), 0.0))
 
     @property
     def frames(self) -> int:
@@ -135,7 +135,7 @@ class SegmentReport:
 
     @property
     def frames_per_second(self) -> float:
-        """End to end, from the first decoded frame to the last closed file, without loading the model."""
+        """End to end, from the first decoded frame to the last closed file, without loading and adapting the model."""
         return self.frames / self.seconds["segmenting"]
 
     def to_dict(self) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Where and how the network runs: device, precision, memory format."""
 
-from contextlib import AbstractContextManager, nullcontext
+import ctypes
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import Literal
 
 import torch
@@ -8,6 +9,7 @@ from torch.nn import Module
 
 from stesa_cli.errors import ConfigError
 
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 Precision = Literal["auto", "bf16", "fp32"]
 
 
@@ -28,6 +30,15 @@ def place(network: Module, device: torch.device) -> None:
     """Move a network to a device, channels last, which convolutions prefer."""
     network.to(device)
     network.to(memory_format=torch.channels_last)
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep what is freed. Else the maps of every frame, tens of megabytes each, are got from the system
+    anew, page by page: a sixth of the time of a frame on a CPU."""
+    with suppress(OSError, AttributeError):  # another C library
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def uses_bf16(device: torch.device, precision: Precision) -> bool:

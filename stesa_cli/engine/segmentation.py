@@ -13,14 +13,16 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stesa_cli.engine.checkpoint import load_network
-from stesa_cli.engine.runtime import Precision, autocast, find_device, place
+from stesa_cli.engine.runtime import Precision, autocast, find_device, keep_freed_memory, place
 from stesa_cli.errors import InputError, StesaError
 from stesa_cli.files import atomic
 from stesa_cli.masks import object_ids, one_hot, soft_aggregation
 from stesa_cli.model.attention import Entry, Memory
 from stesa_cli.model.network import MULTIPLE, Features, Network, State
 
-DEFAULT_SIZE = 480
+DEFAULT_SIZE = 600
+ENLARGED = 2.0
+"""How much larger than it is the network sees a frame, at most."""
 CHUNK = 16
 """Objects that the network decodes together; more of them go through it one chunk after another."""
 
@@ -33,8 +35,8 @@ class View:
     flip: bool = False
 
     def of(self, image: Tensor) -> Tensor:
-        """An image (1, 3, H, W), reduced and never enlarged, its sides multiples of 32."""
-        scale = min(1.0, self.size / min(image.shape[2:]))
+        """An image (1, 3, H, W), reduced or enlarged, its sides multiples of 32."""
+        scale = min(ENLARGED, self.size / min(image.shape[2:]))
         size = [max(MULTIPLE, round(side * scale / MULTIPLE) * MULTIPLE) for side in image.shape[2:]]
         if size != list(image.shape[2:]):
             image = F.interpolate(image, size=size, mode="bilinear", antialias=True)
@@ -57,7 +59,7 @@ class Segmenter:
     """Segments one video. ``start`` with a frame and its label map, then ``step`` for every following frame, which may
     bring masks of further objects, or better masks of known ones.
 
-    ``size`` is the short side at which the network sees the frames, in pixels; frames are never enlarged.
+    ``size`` is the short side at which the network sees the frames, in pixels; they are at most ENLARGED.
     ``remembered`` is how many frames the memory holds, by default as the network's config says; when a GPU runs out of
     memory, it is halved until the video fits. The answers of several ``views``, which take the place of ``size``, are
     averaged."""
@@ -74,6 +76,8 @@ class Segmenter:
         self.device = find_device(device)
         self.network = network.eval()
         place(network, self.device)
+        if self.device.type == "cpu":
+            keep_freed_memory()
         self.views, self.precision = list(views) or [View(size)], precision
         memory = network.config.memory
         self.remembered = remembered or (memory.size if memory else 0)

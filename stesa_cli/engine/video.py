@@ -66,8 +66,10 @@ def segment_video(
     resume: bool = False,
     on_frame: Callable[[int, int | None], None] = lambda done, of: None,
     stopped: Callable[[], bool] = lambda: False,
+    on_step: Callable[[int, int], None] = lambda done, of: None,
 ) -> SegmentReport:
-    """Run the job in constant memory; ``on_frame`` hears the frames done and, as a hint, how many there may be.
+    """Run the job in constant memory; ``on_frame`` hears the frames done and, as a hint, how many there may be;
+    ``on_step`` the steps of the adaptation before that.
 
     With ``resume``, a run that was interrupted goes on, and ends as if it had not been. Raises InputError for a video
     or mask that does not serve, OutputError when the folder holds results or is full, Interrupted soon after
@@ -82,7 +84,7 @@ def segment_video(
             what = f"the first mask is of frame {given.frames[0]}, but --frames {job.frames} stops before"
             raise InputError(what, str(job.video), "frames count from 0")
         goes_on = _check_room(job, overwrite, resume)
-        run = _Run(job, reader, given, on_frame, stopped, goes_on)
+        run = _Run(job, reader, given, on_frame, stopped, on_step, goes_on)
         if not goes_on:
             _clear(job.output)
         try:
@@ -140,13 +142,16 @@ class _Run:
         given: Given,
         on_frame: Callable[[int, int | None], None],
         stopped: Callable[[], bool],
+        on_step: Callable[[int, int], None],
         goes_on: bool,
     ) -> None:
-        self.job, self.reader, self.given, self.on_frame, self.stopped = job, reader, given, on_frame, stopped
+        self.job, self.reader, self.given = job, reader, given
+        self.on_frame, self.stopped, self.on_step = on_frame, stopped, on_step
         begun = time.perf_counter()
         self.adapted = job.output / WORK / "adapted.safetensors"
         network, info = load_network(self.adapted if goes_on and self.adapted.is_file() else job.weights)
         effort = EFFORTS[job.quality]
+        self.patience = job.adapt if job.adapt is not None else 0.0 if isinstance(job.video, int) else effort.adapt
         self.segmenter = Segmenter(
             network,
             device=job.device,
@@ -242,10 +247,14 @@ class _Run:
     def _start(self, frame: Frame) -> Tensor:
         labels, job, network = self._given(frame), self.job, self.segmenter.network
         assert labels is not None
-        if job.adapt and not self.adapted.is_file():
-            steps = adapt(network, frame.image, labels, job.adapt, job.precision, self.stopped)
+        if self.patience and not self.adapted.is_file():
+            begun = time.perf_counter()
+            steps = adapt(network, frame.image, labels, self.patience, job.precision, self.stopped, self.on_step)
             if self.stopped():
                 raise Interrupted("interrupted before the first frame: add --resume to go on")
+            took = time.perf_counter() - begun
+            self.report.seconds["adapting"] += took
+            self.report.seconds["segmenting"] -= took
             self.report.model["info"] |= {"adaptation_steps": steps}
             checkpoint.save(self.adapted, network.state_dict(), network.config, self.report.model["info"])
         return self.segmenter.start(frame.image, labels)

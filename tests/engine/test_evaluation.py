@@ -1,15 +1,20 @@
 """The model's side of evaluation, with a segmenter that is told what to answer."""
 
+from copy import deepcopy
+
 import numpy as np
 import pytest
 import torch
 
 from stesa_cli.data import davis as davis_layout
 from stesa_cli.data import youtube_vos as youtube_layout
+from stesa_cli.engine import adaptation
 from stesa_cli.engine.evaluation import predict, write_predictions
+from stesa_cli.engine.segmentation import Segmenter
 from stesa_cli.masks import object_ids, one_hot, read_mask
 
 from ..layouts import davis, squares, youtube_vos
+from ..networks import tiny_network
 
 
 class Still:
@@ -36,6 +41,20 @@ def test_davis_gives_the_first_mask_only_and_no_void(tmp_path):
     assert len(found) == 4
     assert all((labels == squares(0, 1, 2)).all() for labels in found)
     assert len(list(predict(Still(), sequence, frames=2))) == 2
+
+
+def test_every_sequence_gets_a_network_of_its_own_to_adapt(tmp_path, monkeypatch):
+    monkeypatch.setattr(adaptation, "STEPS", 3)
+    monkeypatch.setattr(adaptation, "RATE", 0.05)  # these weights, made by chance, must change much
+    davis(tmp_path, 2017, "val", {"a": [squares(t, 1, 2) for t in range(3)]})
+    [sequence] = davis_layout.sequences(tmp_path, 2017, "val")
+    segmenter = Segmenter(tiny_network(), device="cpu")
+    before = deepcopy(segmenter.network.state_dict())
+    plain = [list(predict(segmenter, sequence)) for _ in range(2)]
+    adapted = [list(predict(segmenter, sequence, seconds=1e3)) for _ in range(2)]
+    assert all(np.array_equal(*pair) for both in (plain, adapted) for pair in zip(*both, strict=True))
+    assert not np.array_equal(plain[0][1], adapted[0][1])
+    assert all(torch.equal(tensor, before[name]) for name, tensor in segmenter.network.state_dict().items())
 
 
 def test_objects_that_enter_late_are_given_then_and_once(tmp_path):

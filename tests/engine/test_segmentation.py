@@ -38,14 +38,15 @@ def test_memory_does_not_grow(segmenter):
     assert max(sizes) == 3 and sizes[-1] <= 3
 
 
-def test_frames_are_reduced_to_size_and_never_enlarged(segmenter):
+def test_frames_are_reduced_or_enlarged_to_size(segmenter):
     seen = []
     encode = segmenter.network.encode
     segmenter.network.encode = lambda images: (seen.append(tuple(images.shape[2:])), encode(images))[1]
     segmenter.start(IMAGE, LABELS)
-    segmenter.views = [View(480)]
-    segmenter.start(IMAGE, LABELS)
-    assert seen == [(64, 96), (96, 160)]  # multiples of 32 next to 64×107 and 90×150
+    for size in 128, 480:
+        segmenter.views = [View(size)]
+        segmenter.start(IMAGE, LABELS)
+    assert seen == [(64, 96), (128, 224), (192, 288)]  # multiples of 32 next to 64×107, 128×213 and twice 90×150
 
 
 def test_void_is_no_object_and_a_new_start_forgets(segmenter):

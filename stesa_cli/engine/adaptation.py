@@ -15,7 +15,8 @@ from stesa_cli.engine.runtime import Precision, autocast
 from stesa_cli.masks import VOID, object_ids, one_hot
 from stesa_cli.model.network import MULTIPLE, Network
 
-RATE = 2e-4  # falls to zero
+RATE = 2e-4  # rises to this in WARMUP steps, and falls to zero
+WARMUP = 3
 STEPS = 20
 SIZE = 320  # short side of the clips, in pixels, at most
 LENGTH = 3  # frames of a clip
@@ -49,7 +50,7 @@ def adapt(
     begun, steps, share = time.perf_counter(), 0, 0.0
     while ids and share < 1 and not stopped():
         for group in optimizer.param_groups:
-            group["lr"] = RATE * (1 + np.cos(np.pi * share)) / 2
+            group["lr"] = RATE * min(1, (steps + 1) / WARMUP) * (1 + np.cos(np.pi * share)) / 2
         layer = relit(moved([(image, labels)] * LENGTH, random, elastic=True), random)
         chosen = random.permutation(ids)[:OBJECTS]
         order = np.zeros(256, np.uint8)

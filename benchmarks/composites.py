@@ -16,7 +16,6 @@ import numpy as np
 from stesa_cli.data import davis
 from stesa_cli.data.sequence import VideoSequence
 from stesa_cli.engine.adaptation import adapt
-from stesa_cli.engine.quality import EFFORTS
 from stesa_cli.engine.recipe import RunConfig
 from stesa_cli.engine.segmentation import Segmenter
 from stesa_cli.masks import label_map
@@ -51,9 +50,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--weights", default="stesa")
-    parser.add_argument("--size", type=int, default=600)
+    parser.add_argument("--size", type=int, default=480)
     parser.add_argument("--frames", type=int, default=40)
-    parser.add_argument("--adapt", type=float, default=EFFORTS["default"].adapt)
+    parser.add_argument("--adapt", type=float, default=0.0)
     parser.add_argument("--only", default="", help="clips whose name holds this")
     args = parser.parse_args()
     names = RunConfig.load("stesa").train.held_out

@@ -3,7 +3,7 @@
     python benchmarks/memory.py --frames 200 10000
 
 The video is the demo clip over and over, at its 854×480; --size is that of the network: a small one is faster, and
-leaves all that could grow with the length of a video as it is. There is no adaptation, which comes before it all."""
+leaves all that could grow with the length of a video as it is."""
 
 import argparse
 import os
@@ -23,8 +23,7 @@ def peak(frames: int, size: int, folder: Path) -> float:
     loop = ["-v", "error", "-stream_loop", "-1", "-i", str(DEMO), "-frames:v", str(frames), "-c", "copy", str(video)]
     subprocess.run([imageio_ffmpeg.get_ffmpeg_exe(), *loop], check=True)
     mask = str(DEMO.with_suffix(".png"))
-    options = ["--mask", mask, "--size", str(size), "--adapt", "0"]
-    command = [sys.executable, "-m", "stesa_cli", "segment", str(video), *options]
+    command = [sys.executable, "-m", "stesa_cli", "segment", str(video), "--mask", mask, "--size", str(size)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     written = len(list((folder / f"{frames}_stesa" / "masks").iterdir()))
@@ -35,7 +34,7 @@ def peak(frames: int, size: int, folder: Path) -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--frames", type=int, nargs="+", default=[200, 10_000])
-    parser.add_argument("--size", type=int, default=600)
+    parser.add_argument("--size", type=int, default=480)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         peaks = {frames: peak(frames, arguments.size, Path(folder)) for frames in arguments.frames}

@@ -1,9 +1,9 @@
 """What each `--quality` and `--adapt` of `stesa segment` brings, and costs, on held-out DAVIS-2016 train sequences.
 
-    python benchmarks/quality.py --data ../shared/data fast default default+0 best
+    python benchmarks/quality.py --data ../shared/data fast default best default+30
 
-`default+0` is the default quality with 0 seconds of adaptation; the time of a frame does not count them. The frames
-(576×324) are enlarged to 854×480, the size of most videos of the benchmark."""
+`default+30` is the default quality after adaptation for 30 seconds at most, which the time of a frame does not count.
+The frames (576×324) are enlarged to 854×480, the size of most videos of the benchmark."""
 
 import argparse
 import time
@@ -33,7 +33,7 @@ def enlarged(sequence: VideoSequence, frames: int) -> Iterator[tuple[np.ndarray,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("qualities", nargs="+", help="fast, default, best, each with +SECONDS for another adaptation")
+    parser.add_argument("qualities", nargs="+", help="fast, default, best, each with +SECONDS for adaptation")
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--weights", default="stesa")
     parser.add_argument("--frames", type=int, default=60)
@@ -43,12 +43,11 @@ def main() -> None:
     for quality in args.qualities:
         name, _, seconds = quality.partition("+")
         effort, scores, took, count = EFFORTS[name], {}, 0.0, 0
-        patience = float(seconds) if seconds else effort.adapt
         for sequence in held_out:
             clip = list(enlarged(sequence, args.frames))
             segmenter = Segmenter.load(args.weights, views=effort.views(), remembered=effort.remembered)
-            if patience:
-                adapt(segmenter.network, *clip[0], patience)
+            if seconds:
+                adapt(segmenter.network, *clip[0], float(seconds))
             began = time.perf_counter()
             scores[sequence.name] = float(similarity(segmenter, iter(clip)).mean())
             took, count = took + time.perf_counter() - began, count + len(clip)

@@ -41,7 +41,7 @@ def evaluate(
     ] = None,
     quality: QualityOption = "default",
     size: SizeOption = None,
-    adapt: AdaptOption = None,
+    adapt: AdaptOption = 0.0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     masks_dir: Annotated[
         Path | None, typer.Option(help="Folder for the model's masks.", show_default="DATASET-YEAR-SPLIT_stesa")
@@ -139,7 +139,7 @@ def _segment(
     weights: str,
     quality: "Quality",
     size: int | None,
-    adapt: float | None,
+    adapt: float,
     device: str,
     resume: bool,
 ) -> None:
@@ -150,10 +150,9 @@ def _segment(
 
         effort = EFFORTS[quality]
         segmenter = Segmenter.load(weights, device=device, remembered=effort.remembered, views=effort.views(size))
-        seconds = effort.adapt if adapt is None else adapt
     with progress("frames") as bar:
         task = bar.add_task("Segmenting", total=benchmark.frames)
-        each = partial(predict, segmenter, seconds=seconds)
+        each = partial(predict, segmenter, seconds=adapt)
         write_predictions(each, benchmark.sequences, folder, resume, lambda frames: bar.advance(task, frames))
     console.print(f"masks written to {folder}")
 

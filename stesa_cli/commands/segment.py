@@ -23,16 +23,13 @@ QualityOption = Annotated[
 SizeOption = Annotated[
     int | None,
     typer.Option(
-        min=32, help="Short side at which the network sees the frames, in pixels.", show_default="600; fast: 256"
+        min=32, help="Short side at which the network sees the frames, in pixels.", show_default="480; fast: 256"
     ),
 ]
 AdaptOption = Annotated[
-    float | None,
+    float,
     typer.Option(
-        min=0,
-        metavar="SECONDS",
-        help="First fit the decoder to the given frame, in 20 steps or for so long.",
-        show_default="30; fast, or a camera: 0",
+        min=0, metavar="SECONDS", help="First fit the decoder to the given frame, in 20 steps or for so long."
     ),
 ]
 
@@ -78,7 +75,7 @@ def segment(
     labels: Annotated[bool, typer.Option("--labels", help="Write the ids into the overlay.")] = False,
     quality: QualityOption = "default",
     size: SizeOption = None,
-    adapt: AdaptOption = None,
+    adapt: AdaptOption = 0.0,
     both_ways: Annotated[
         bool, typer.Option("--both-ways", help="From the first mask also back to the start of the video.")
     ] = False,

@@ -1,4 +1,4 @@
-"""How much work a video is worth: ``--quality``."""
+"""How much work a frame is worth: ``--quality``."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,13 +11,11 @@ Quality = Literal["fast", "default", "best"]
 @dataclass(frozen=True)
 class Effort:
     """``size``: short side at which the network sees the frames, in pixels; ``remembered``: frames in the memory (None:
-    as the network's config says); ``flip``: whether it sees each frame mirrored, too; ``adapt``: seconds that it may
-    learn the first mask for."""
+    as the network's config says); ``flip``: whether it sees each frame mirrored, too."""
 
     size: int = DEFAULT_SIZE
     remembered: int | None = None
     flip: bool = False
-    adapt: float = 30.0
 
     def views(self, size: int | None = None) -> list[View]:
         """What the network sees of a frame, at another ``size`` where given."""
@@ -25,7 +23,7 @@ class Effort:
 
 
 EFFORTS: dict[Quality, Effort] = {
-    "fast": Effort(256, remembered=3, adapt=0.0),
+    "fast": Effort(256, remembered=3),
     "default": Effort(),
     "best": Effort(remembered=12, flip=True),
 }

@@ -35,7 +35,7 @@ class SegmentJob:
 
     ``video`` is a file, a folder of frames or the number of a camera; ``masks`` and ``boxes`` are texts as on the
     command line (see ``engine.given``); ``rate`` frames per second of a folder of frames; ``save`` some of KINDS;
-    ``adapt`` seconds, by default as the quality says, none with a camera."""
+    ``adapt`` seconds."""
 
     video: Path | int
     masks: tuple[str, ...]
@@ -48,7 +48,7 @@ class SegmentJob:
     quality: Quality = "default"
     size: int | None = None
     weights: str = "stesa"
-    adapt: float | None = None
+    adapt: float = 0.0
     device: str = "auto"
     precision: Precision = "auto"
     save: tuple[str, ...] = ("masks", "objects", "overlay")

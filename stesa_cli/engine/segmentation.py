@@ -20,7 +20,7 @@ from stesa_cli.masks import object_ids, one_hot, soft_aggregation
 from stesa_cli.model.attention import Entry, Memory
 from stesa_cli.model.network import MULTIPLE, Features, Network, State
 
-DEFAULT_SIZE = 600
+DEFAULT_SIZE = 480
 ENLARGED = 2.0
 """How much larger than it is the network sees a frame, at most."""
 CHUNK = 16

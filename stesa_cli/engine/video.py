@@ -151,7 +151,6 @@ class _Run:
         self.adapted = job.output / WORK / "adapted.safetensors"
         network, info = load_network(self.adapted if goes_on and self.adapted.is_file() else job.weights)
         effort = EFFORTS[job.quality]
-        self.patience = job.adapt if job.adapt is not None else 0.0 if isinstance(job.video, int) else effort.adapt
         self.segmenter = Segmenter(
             network,
             device=job.device,
@@ -247,9 +246,9 @@ class _Run:
     def _start(self, frame: Frame) -> Tensor:
         labels, job, network = self._given(frame), self.job, self.segmenter.network
         assert labels is not None
-        if self.patience and not self.adapted.is_file():
+        if job.adapt and not self.adapted.is_file():
             begun = time.perf_counter()
-            steps = adapt(network, frame.image, labels, self.patience, job.precision, self.stopped, self.on_step)
+            steps = adapt(network, frame.image, labels, job.adapt, job.precision, self.stopped, self.on_step)
             if self.stopped():
                 raise Interrupted("interrupted before the first frame: add --resume to go on")
             took = time.perf_counter() - begun

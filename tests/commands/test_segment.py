@@ -35,7 +35,7 @@ def weights(tmp_path_factory):
 @pytest.fixture
 def segment(weights):
     def run(*arguments: object, code: int = 0) -> str:
-        command = ["segment", "--weights", weights, "--device", "cpu", "--adapt", "0", *map(str, arguments)]
+        command = ["segment", "--weights", weights, "--device", "cpu", *map(str, arguments)]
         result = CliRunner().invoke(app, command)
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
@@ -193,8 +193,7 @@ def test_wrong_use_is_told_before_anything_starts(tmp_path, segment):
 
 def test_ctrl_c_then_resume(tmp_path, weights):
     clip = make_video(tmp_path / "clip.mp4", frames=60)
-    given = [str(clip), *BOX, "--weights", weights, "--device", "cpu", "--adapt", "0"]
-    command = [sys.executable, "-m", "stesa_cli", "segment", *given]
+    command = [sys.executable, "-m", "stesa_cli", "segment", str(clip), *BOX, "--weights", weights, "--device", "cpu"]
     out = tmp_path / "clip_stesa"
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     for _ in range(1200):

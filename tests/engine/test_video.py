@@ -34,8 +34,7 @@ def job(tmp_path):
     write_mask(tmp_path / "first.png", labels)
     clip = make_video(tmp_path / "clip.mp4", frames=9)
     weights = str(tiny_weights(tmp_path / "tiny.safetensors"))
-    mask, output = str(tmp_path / "first.png"), tmp_path / "out"
-    return SegmentJob(clip, (mask,), output, weights=weights, device="cpu", frames=5, adapt=0)
+    return SegmentJob(clip, (str(tmp_path / "first.png"),), tmp_path / "out", weights=weights, device="cpu", frames=5)
 
 
 def masks(folder: Path) -> list[np.ndarray]:
@@ -195,7 +194,7 @@ from stesa_cli.engine.report import SegmentJob
 video.STRETCH = 0
 clip, mask, weights, output, both_ways = sys.argv[1:]
 job = SegmentJob(
-    Path(clip), (mask,), Path(output), weights=weights, device="cpu", frames=8, adapt=0, both_ways=both_ways == "True",
+    Path(clip), (mask,), Path(output), weights=weights, device="cpu", frames=8, both_ways=both_ways == "True",
     save=("masks", "objects", "overlay", "soft", "rle"),
 )
 def on_frame(done, of):

@@ -12,13 +12,12 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from composites import similarity
+from composites import HELD_OUT, similarity
 
 from stesa_cli.data import davis
 from stesa_cli.data.sequence import VideoSequence
 from stesa_cli.engine.adaptation import adapt
 from stesa_cli.engine.quality import EFFORTS
-from stesa_cli.engine.recipe import RunConfig
 from stesa_cli.engine.segmentation import Segmenter
 
 SIZE = 854, 480
@@ -39,7 +38,7 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=60)
     args = parser.parse_args()
     train = {sequence.name: sequence for sequence in davis.sequences(args.data, 2016, "train")}
-    held_out = [train[name] for name in RunConfig.load("stesa").train.held_out]
+    held_out = [train[name] for name in HELD_OUT]
     for quality in args.qualities:
         name, _, seconds = quality.partition("+")
         effort, scores, took, count = EFFORTS[name], {}, 0.0, 0

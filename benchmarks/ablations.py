@@ -112,8 +112,8 @@ def page(args: argparse.Namespace) -> str:
         "2: on stills), no pretraining but ImageNet. J (%) on held-out train sequences after the last step: mean ±",
         "standard deviation over seeds. The paper's column is J on DAVIS-2017 test-dev after its own, far longer",
         "training: compare the order of the rows, not the numbers. Made by",
-        f"`python benchmarks/ablations.py --table {' '.join(map(str, args.table))} --steps {args.steps} --seeds",
-        f"{' '.join(map(str, args.seeds))}`.",
+        f"`python benchmarks/ablations.py --steps {args.steps}` with each `--table`, and `--seeds`",
+        "from 0 on, as many as a row has numbers.",
     ]
     for number, rows in TABLES.items():
         body = []

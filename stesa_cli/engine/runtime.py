@@ -34,7 +34,7 @@ def place(network: Module, device: torch.device) -> None:
 
 def keep_freed_memory() -> None:
     """Have glibc keep what is freed. Else the maps of every frame, tens of megabytes each, are got from the system
-    anew, page by page: a sixth of the time of a frame on a CPU."""
+    anew, page by page, which a CPU spends much of its time on."""
     with suppress(OSError, AttributeError):  # another C library
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(M_MMAP_MAX, 0)

@@ -22,7 +22,7 @@ from stesa_cli.model.network import MULTIPLE, Features, Network, State
 
 DEFAULT_SIZE = 480
 ENLARGED = 2.0
-"""How much larger than it is the network sees a frame, at most."""
+"""How many times its size the network sees a frame at, at most."""
 CHUNK = 16
 """Objects that the network decodes together; more of them go through it one chunk after another."""
 
@@ -59,7 +59,8 @@ class Segmenter:
     """Segments one video. ``start`` with a frame and its label map, then ``step`` for every following frame, which may
     bring masks of further objects, or better masks of known ones.
 
-    ``size`` is the short side at which the network sees the frames, in pixels; they are at most ENLARGED.
+    ``size`` is the short side at which the network sees the frames, in pixels; it enlarges them ENLARGED
+    times at most.
     ``remembered`` is how many frames the memory holds, by default as the network's config says; when a GPU runs out of
     memory, it is halved until the video fits. The answers of several ``views``, which take the place of ``size``, are
     averaged."""

@@ -283,14 +283,15 @@ def test_adapting_changes_the_decoder_and_survives_an_interruption(job, monkeypa
     with pytest.raises(Interrupted, match="before the first frame"):
         segment_video(job, stopped=lambda: True)
     assert not list(job.output.rglob("*.safetensors"))  # half adapted
+    heard: list[tuple[int, int]] = []
     with pytest.raises(Interrupted):
-        segment_video(job, resume=True, **stop_at(2))
+        segment_video(job, resume=True, on_step=lambda done, of: heard.append((done, of)), **stop_at(2))
     adapted, kept = load_network(job.output / ".stesa" / "adapted.safetensors")[0], load_network(job.weights)[0]
     for name, weight in adapted.state_dict().items():
         assert torch.equal(weight, kept.state_dict()[name]) or not name.startswith("encoder.")
     assert not torch.equal(adapted.decoder.out.weight, kept.decoder.out.weight)
     info = load_network(job.output / ".stesa" / "adapted.safetensors")[1]
-    assert info["step"] == 3 and info["adaptation_steps"] > 0
+    assert info["step"] == 3 and heard[-1] == (info["adaptation_steps"],) * 2
     monkeypatch.setattr(video, "adapt", None)  # it is not done again
     segment_video(job, resume=True)
     assert is_finished(job.output) and len(masks(job.output)) == 5

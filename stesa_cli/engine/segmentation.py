@@ -14,9 +14,10 @@ from torch import Tensor
 
 from stesa_cli.engine.checkpoint import load_network
 from stesa_cli.engine.runtime import Precision, autocast, find_device, keep_freed_memory, place
+from stesa_cli.engine.window import Window, around, union, whole
 from stesa_cli.errors import InputError, StesaError
 from stesa_cli.files import atomic
-from stesa_cli.masks import object_ids, one_hot, soft_aggregation
+from stesa_cli.masks import VOID, object_ids, one_hot, soft_aggregation
 from stesa_cli.model.attention import Entry, Memory
 from stesa_cli.model.network import MULTIPLE, Features, Network, State
 
@@ -34,10 +35,11 @@ class View:
     size: int
     flip: bool = False
 
-    def of(self, image: Tensor) -> Tensor:
-        """An image (1, 3, H, W), reduced or enlarged, its sides multiples of 32."""
-        scale = min(ENLARGED, self.size / min(image.shape[2:]))
-        size = [max(MULTIPLE, round(side * scale / MULTIPLE) * MULTIPLE) for side in image.shape[2:]]
+    def of(self, image: Tensor, frame: tuple[int, ...]) -> Tensor:
+        """An image (1, 3, h, w), a part of a ``frame`` (H, W), as large as the whole frame would be seen: reduced or
+        enlarged, its sides multiples of 32."""
+        scale = min(ENLARGED, self.size / min(frame))
+        size = [max(MULTIPLE, round(side * scale / MULTIPLE) * MULTIPLE) for side in frame]
         if size != list(image.shape[2:]):
             image = F.interpolate(image, size=size, mode="bilinear", antialias=True)
         return self.mirrored(image).contiguous(memory_format=torch.channels_last)
@@ -45,6 +47,12 @@ class View:
     def mirrored(self, maps: Tensor) -> Tensor:
         """Maps (…, h, w) of the frame as the view has them, and back."""
         return maps.flip(-1) if self.flip else maps
+
+    def moved(self, state: State, old: Window, new: Window) -> State:
+        """A state in which the frames were seen through ``old``, for those to be seen through ``new``."""
+        y = (new.top + new.height / 2 - old.top - old.height / 2) / old.height
+        x = (new.left + new.width / 2 - old.left - old.width / 2) / old.width
+        return state.seen_from((new.height / old.height, new.width / old.width), (y, -x if self.flip else x))
 
 
 @dataclass
@@ -60,10 +68,10 @@ class Segmenter:
     bring masks of further objects, or better masks of known ones.
 
     ``size`` is the short side at which the network sees the frames, in pixels; it enlarges them ENLARGED
-    times at most.
+    times at most. Of frames that it would have to reduce, it sees the part around small objects (see ``window``).
     ``remembered`` is how many frames the memory holds, by default as the network's config says; when a GPU runs out of
     memory, it is halved until the video fits. The answers of several ``views``, which take the place of ``size``, are
-    averaged."""
+    averaged; the first is not mirrored."""
 
     def __init__(
         self,
@@ -84,6 +92,7 @@ class Segmenter:
         self.remembered = remembered or (memory.size if memory else 0)
         self.ids: list[int] = []
         self._groups: list[_Group] = []
+        self._window: Window | None = None
 
     @classmethod
     def load(
@@ -101,7 +110,7 @@ class Segmenter:
     def start(self, image: np.ndarray, labels: np.ndarray) -> Tensor:
         """Begin anew with a frame (H, W, 3) uint8 RGB and its label map (H, W) uint8, whose ids become the objects.
         Returns and raises as ``step`` does."""
-        self.ids, self._groups = [], []
+        self.ids, self._groups, self._window = [], [], None
         return self.step(image, labels)
 
     def step(self, image: np.ndarray, labels: np.ndarray | None = None) -> Tensor:
@@ -137,7 +146,7 @@ class Segmenter:
     def save(self, path: Path, notes: object = None) -> None:
         """Write all that is needed to go on, and ``notes`` of plain values, for ``restore``. Raises OutputError."""
         buffer = BytesIO()
-        torch.save((self.remembered, self.ids, self._groups, notes), buffer)
+        torch.save((self.remembered, self.ids, self._groups, self._window, notes), buffer)
         with atomic(path) as temporary:
             temporary.write_bytes(buffer.getbuffer())
 
@@ -145,20 +154,22 @@ class Segmenter:
         """Go on after the frame that was the last one when ``save`` wrote the file: what follows is the same, to the
         bit on a CPU. Returns the notes. Raises InputError when the file cannot be read."""
         try:
-            with torch.serialization.safe_globals([_Group, State, Memory, Entry]):
+            with torch.serialization.safe_globals([_Group, State, Memory, Entry, Window]):
                 saved = torch.load(path, map_location=self.device, weights_only=True)
         except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
             raise InputError("cannot be read", path, "begin anew with --overwrite") from error
-        self.remembered, self.ids, self._groups, notes = saved
+        self.remembered, self.ids, self._groups, self._window, notes = saved
         return notes
 
     @torch.inference_mode()
     def _step(self, image: np.ndarray, labels: np.ndarray | None, given_ids: list[int]) -> Tensor:
         new = [i for i in given_ids if i not in self.ids]
         ids = self.ids + new
+        window, frame = self._follow(labels, image.shape[:2]), image.shape[:2]
+        image, labels = window.of(image), None if labels is None else window.of(labels)
         with autocast(self.device, self.precision):
             pixels = torch.from_numpy(image).to(self.device).permute(2, 0, 1)[None].float() / 255
-            features = [self.network.encode(view.of(pixels)) for view in self.views]
+            features = [self.network.encode(view.of(pixels, frame)) for view in self.views]
             decoded = [
                 [self.network.decode(f, state) for f, state in zip(features, group.states, strict=True)]
                 for group in self._groups
@@ -186,7 +197,20 @@ class Segmenter:
                 ]
                 groups.append(_Group(members, states))
         self.ids, self._groups = ids, groups
-        return full
+        return window.within(frame, full)
+
+    def _follow(self, labels: np.ndarray | None, frame: tuple[int, ...]) -> Window:
+        """Move the window, and the states with it, to where the objects were in the last frame, or are given now."""
+        old, least = self._window, self.views[0].size / min(frame)
+        boxes = [] if labels is None else [whole(frame).box((labels > 0) & (labels != VOID))]
+        if old is not None:
+            seen = [(group.states[0].masks > 0.5).any(1) for group in self._groups]
+            boxes += [old.box(masks[0].cpu().numpy()) for masks in seen]
+        self._window = around(union(boxes), frame, least, old)
+        if old is not None and self._window != old:
+            for group in self._groups:
+                group.states = [v.moved(s, old, self._window) for v, s in zip(self.views, group.states, strict=True)]
+        return self._window
 
     def _with_given(
         self, small: Tensor, full: Tensor, labels: np.ndarray, ids: list[int], given_ids: list[int]

@@ -67,12 +67,37 @@ class Memory:
         """With room for another number of frames."""
         return replace(self, size=size, entries=(*_few(list(self.entries[:-1]), size), *self.entries[-1:]))
 
+    def seen_from(self, scale: tuple[float, float], shift: tuple[float, float]) -> "Memory":
+        """For frames whose part that is seen has become ``scale`` (y, x) times as large, its centre moved by ``shift``
+        (y, x), in heights of the part seen before: its positions are where that has them."""
+        entries = []
+        for entry in self.entries:
+            looks, x, y, _, _ = _parts(entry.key)
+            placed = _placed(looks, (x - shift[1]) / scale[1], (y - shift[0]) / scale[0])
+            entries.append(replace(entry, key=placed))
+        return replace(self, entries=tuple(entries))
+
 
 def _few(entries: list[Entry], size: int) -> list[Entry]:
     while len(entries) > size > 0:
         others = entries[1:]
         entries.remove(next((entry for entry in others if not entry.given), others[0]))
     return entries
+
+
+PLACE = 4
+"""Channels of a key that say where it is."""
+
+
+def _placed(looks: Tensor, x: Tensor, y: Tensor) -> Tensor:
+    """Unit vectors (B, N, K) and positions (…, N, 1) -> keys (B, N, K + 4)."""
+    place = torch.cat([x, y, x**2 + y**2, torch.ones_like(x)], -1)
+    return torch.cat([looks, place.expand(len(looks), -1, -1)], -1)
+
+
+def _parts(keys: Tensor) -> tuple[Tensor, ...]:
+    """Keys (B, N, K + 4) -> unit vectors (B, N, K), x, y, x² + y² and 1, each (B, N, 1)."""
+    return keys.split([keys.shape[-1] - PLACE, *[1] * PLACE], -1)
 
 
 class SpaceTimeNonLocalBlock(nn.Module):
@@ -84,7 +109,6 @@ class SpaceTimeNonLocalBlock(nn.Module):
     raw fine shape of its mask (``pixel_unshuffle`` of the stride-4 mask)."""
 
     FINE = 16  # pixels of the stride-4 mask in one stride-16 position
-    PLACE = 4  # channels of a key that say where it is
 
     def __init__(self, features: int, keys: int, values: int, sharpen: float = 1.0) -> None:
         super().__init__()
@@ -98,8 +122,8 @@ class SpaceTimeNonLocalBlock(nn.Module):
         self.log_temperature, self.sharpen = nn.Parameter(torch.tensor(10.0).log()), sharpen
         self.log_locality = nn.Parameter(torch.tensor([16.0, 2.0]).log())  # of the newest frame, of the older ones
         self.channels = values + self.FINE
-        if keys + self.PLACE > self.channels:
-            raise ValueError(f"keys ({keys}) may not be wider than values + {self.FINE - self.PLACE}")
+        if keys + PLACE > self.channels:
+            raise ValueError(f"keys ({keys}) may not be wider than values + {self.FINE - PLACE}")
 
     def key(self, features: Tensor) -> Tensor:
         """Features (B, C, h, w) at stride 16 -> keys (B, h·w, K + 4): a unit vector, then the position as x, y,
@@ -109,9 +133,8 @@ class SpaceTimeNonLocalBlock(nn.Module):
             *(torch.arange(side, device=features.device).add(0.5 - side / 2) / height for side in (height, width)),
             indexing="ij",
         )
-        place = torch.stack([x, y, x**2 + y**2, torch.ones_like(x)]).expand(len(features), -1, -1, -1)
-        keys = torch.cat([F.normalize(self.to_key(features), dim=1), place], 1)
-        return keys.flatten(2).transpose(1, 2).contiguous()
+        looks = F.normalize(self.to_key(features), dim=1).flatten(2).transpose(1, 2)
+        return _placed(looks, x.reshape(-1, 1), y.reshape(-1, 1)).contiguous()
 
     def value(self, features: Tensor, masks: Tensor, others: Tensor) -> Tensor:
         """Features (B, C, h, w), soft masks of the objects and, to each, of all others together, both (B, O, 4h, 4w) in
@@ -127,13 +150,13 @@ class SpaceTimeNonLocalBlock(nn.Module):
         """The frame's keys (B, N, K + 4) -> what each object's memory answers, (B, O, N, V)."""
         values = torch.cat([entry.value for entry in memory.entries], -2)
         temperature = self.log_temperature.exp() * (1.0 if self.training else self.sharpen)
-        looks, x, y, square, one = key.split([key.shape[-1] - self.PLACE, *[1] * self.PLACE], -1)
+        looks, x, y, square, one = _parts(key)
         # times a position of the memory: 2·xx' + 2·yy' - (x'² + y'²) - (x² + y²), the squared distance below zero
         query = torch.cat([looks * temperature, 2 * x, 2 * y, -one, -square], -1)
         newest, older = self.log_locality.exp()
         weights = [older] * (len(memory.entries) - 1) + [newest]
         keys = [
-            torch.cat([entry.key[..., : -self.PLACE], entry.key[..., -self.PLACE :] * weight], -1)
+            torch.cat([entry.key[..., :-PLACE], entry.key[..., -PLACE:] * weight], -1)
             for entry, weight in zip(memory.entries, weights, strict=True)
         ]
         # keys of the values' width, laid out in a row: with these the fused kernel runs, three times as fast

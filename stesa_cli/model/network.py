@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
@@ -30,6 +31,8 @@ class MemoryConfig(Config):
     size: int = Field(6, ge=1)
     sharpen: float = Field(1.0, gt=0)
     """Outside training the memory holds many more positions than a clip did: the temperature is multiplied by this."""
+    context: int = Field(0, ge=0)
+    """Channels of the dilated convolutions that carry the memory's answers over the frame (``decoder.Context``)."""
 
 
 class ModelConfig(Config):
@@ -89,6 +92,20 @@ class State:
     memory: Memory | None = None
     frames: int = 0
 
+    def seen_from(self, scale: tuple[float, float], shift: tuple[float, float]) -> "State":
+        """As another part of the frame has it: ``scale`` (y, x) times as large as the part that was seen, its centre
+        moved by ``shift`` (y, x), in heights and widths of that. Where that did not reach, there is nothing."""
+        (height, width), (y, x) = self.masks.shape[2:], shift
+        theta = self.masks.float().new_tensor([[[scale[1], 0, 2 * x], [0, scale[0], 2 * y]]])
+
+        def moved(maps: Tensor) -> Tensor:
+            grid = F.affine_grid(theta, [1, 1, *maps.shape[2:]], align_corners=False)
+            return F.grid_sample(maps.float(), grid.expand(len(maps), -1, -1, -1), align_corners=False).to(maps.dtype)
+
+        hidden = self.hidden and [[moved(maps) for maps in level] for level in self.hidden]
+        memory = self.memory and self.memory.seen_from(scale, (y, x * width / height))
+        return replace(self, masks=moved(self.masks), hidden=hidden, memory=memory)
+
 
 @dataclass(frozen=True)
 class Prediction:
@@ -137,6 +154,7 @@ class Network(nn.Module):
             make_cell,
             config.mask_reduction,
             memory_channels=self.memory.channels if self.memory else 0,
+            context=config.memory.context if config.memory else 0,
             auxiliary=self.nlb_level if config.auxiliary else None,
         )
 

@@ -1,0 +1,100 @@
+"""Where the network looks: at the whole frame or, where that had to be reduced, through a window that follows small
+objects, and so shows them larger."""
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from torch import Tensor
+
+ROOM = 2.0
+"""How many times as high and wide as its objects a new window is, at least."""
+MARGIN = 0.15
+"""What share of its height and width an old window leaves beside them, at least."""
+SHRINKING, GROWING = 1.6, 1.15
+"""An old window is kept until it is so many times larger, or smaller, than a new one."""
+LOST = 1.3
+"""How fast the window grows while no object is seen."""
+
+Box = tuple[float, float, float, float]
+"""Top, left, bottom, right in pixels of the frame."""
+
+
+@dataclass(frozen=True)
+class Window:
+    """A part of a frame, in its pixels, of the frame's aspect ratio."""
+
+    top: int
+    left: int
+    height: int
+    width: int
+
+    def of(self, image: np.ndarray) -> np.ndarray:
+        """What it shows of an image or a label map (H, W, …)."""
+        return image[self.top : self.top + self.height, self.left : self.left + self.width]
+
+    def box(self, seen: np.ndarray) -> Box | None:
+        """Around what ``seen`` (h, w) bool marks in it, at any scale; None where that is nothing."""
+        down, across = self.height / seen.shape[0], self.width / seen.shape[1]
+        x, y, width, height = cv2.boundingRect(seen.view(np.uint8))
+        if not width:
+            return None
+        top, left = self.top + y * down, self.left + x * across
+        return top, left, top + height * down, left + width * across
+
+    def within(self, frame: tuple[int, ...], probabilities: Tensor) -> Tensor:
+        """Probabilities (O + 1, h, w) in it -> of the ``frame`` (H, W), (O + 1, H, W): beside it is background."""
+        if self == whole(frame):
+            return probabilities
+        every = probabilities.new_zeros(len(probabilities), *frame)
+        every[0] = 1
+        every[:, self.top : self.top + self.height, self.left : self.left + self.width] = probabilities
+        return every
+
+
+def whole(frame: tuple[int, ...]) -> Window:
+    """The window that shows all of a frame (H, W)."""
+    return Window(0, 0, *frame[:2])
+
+
+def union(boxes: list[Box | None]) -> Box | None:
+    """The box around all boxes; None where there is none."""
+    if not (found := [box for box in boxes if box is not None]):
+        return None
+    top, left, bottom, right = zip(*found, strict=True)
+    return min(top), min(left), max(bottom), max(right)
+
+
+def around(box: Box | None, frame: tuple[int, ...], least: float, old: Window | None = None) -> Window:
+    """The window for the objects in ``box`` of a ``frame`` (H, W): ``old`` while it serves, or a new one that shows
+    ``least`` of its height and width at least."""
+    height, width = frame
+    if box is None:
+        assert old is not None  # the first frame has an object
+        centre = old.top + old.height / 2, old.left + old.width / 2
+        return _at(centre, LOST * old.height / height, frame, least)
+    top, left, bottom, right = box
+    share = max(ROOM * max((bottom - top) / height, (right - left) / width), least)
+    if old is not None:
+        within = all(
+            (start == 0 or first >= start + MARGIN * length)
+            and (start + length == end or last <= start + (1 - MARGIN) * length)
+            for first, last, start, length, end in (
+                (top, bottom, old.top, old.height, height),
+                (left, right, old.left, old.width, width),
+            )
+        )
+        if within and 1 / SHRINKING < min(share, 1) / (old.height / height) < GROWING:
+            return old
+    return _at(((top + bottom) / 2, (left + right) / 2), share, frame, least)
+
+
+def _at(centre: tuple[float, float], share: float, frame: tuple[int, ...], least: float) -> Window:
+    """As near to ``centre`` as it fits into the frame."""
+    share = min(max(share, least), 1)
+    sides = [round(share * side) for side in frame]
+    starts = [
+        min(max(round(middle - side / 2), 0), whole - side)
+        for middle, side, whole in zip(centre, sides, frame, strict=True)
+    ]
+    return Window(*starts, *sides)

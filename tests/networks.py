@@ -14,7 +14,7 @@ MODEL = ModelConfig(
     nlb="none",
     auxiliary=False,
     aggregate=True,
-    memory=MemoryConfig(every=2, size=2, context=8),
+    memory=MemoryConfig(every=2, size=2),
 )
 
 

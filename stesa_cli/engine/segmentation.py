@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stesa_cli.engine.checkpoint import load_network
+from stesa_cli.engine.edges import sharpened
 from stesa_cli.engine.runtime import Precision, autocast, find_device, keep_freed_memory, place
 from stesa_cli.engine.window import Window, around, union, whole
 from stesa_cli.errors import InputError, StesaError
@@ -174,7 +175,7 @@ class Segmenter:
                 [self.network.decode(f, state) for f, state in zip(features, group.states, strict=True)]
                 for group in self._groups
             ]
-            small, full = self._probabilities(features, [[p.objects for p, _ in each] for each in decoded], image.shape)
+            small, full = self._probabilities(features, [[p.objects for p, _ in each] for each in decoded], image)
             if labels is not None:
                 small, full = self._with_given(small, full, labels, ids, given_ids)
             handed_on = [v.mirrored(_resized(small, f)) for v, f in zip(self.views, features, strict=True)]
@@ -226,10 +227,10 @@ class Segmenter:
         return small, full / full.sum(0).clamp(min=1e-6)
 
     def _probabilities(
-        self, features: list[Features], objects: list[list[Tensor]], size: tuple[int, ...]
+        self, features: list[Features], objects: list[list[Tensor]], image: np.ndarray
     ) -> tuple[Tensor, Tensor]:
-        """The objects' masks (1, O, h, w) at the scale of the first view, and (O + 1, H, W) with the background at the
-        frame's ``size``, from the logits that each group has for each view."""
+        """The objects' masks (1, O, h, w) at the scale of the first view, and (O + 1, H, W) with the background at that
+        of ``image`` (H, W, 3), whose edges they take, from the logits that each group has for each view."""
         none = features[0].skips[-1].new_empty(1, 0, *_fine(features[0]))
         logits = torch.cat([none, *(each[0] for each in objects)], 1).float()
         if len(self.views) > 1 and objects:
@@ -238,10 +239,10 @@ class Segmenter:
                 _resized(v.mirrored(each.sigmoid()), features[0]) for v, each in zip(self.views, each_view, strict=True)
             ]
             logits = torch.stack(found).mean(0).logit(1e-6)
-        together = soft_aggregation(logits)
-        masks = together.softmax(1)[:, 1:] if self.network.config.aggregate else logits.sigmoid()
-        full = F.interpolate(together, size=size[:2], mode="bilinear", align_corners=False)
-        return masks, full[0].softmax(0)
+        together = soft_aggregation(logits).softmax(1)[:, 1:]
+        large = torch.from_numpy(sharpened(together[0].cpu().numpy(), image)).to(self.device)
+        full = torch.cat([(1 - large.sum(0, keepdim=True)).clamp(min=0), large])
+        return together if self.network.config.aggregate else logits.sigmoid(), full / full.sum(0).clamp(min=1e-6)
 
 
 def _fine(features: Features) -> tuple[int, int]:

@@ -17,39 +17,11 @@ def reduce(masks: Tensor, factor: int, reduction: Reduction) -> Tensor:
     return F.max_pool2d(masks, factor) if reduction == "max" else F.avg_pool2d(masks, factor)
 
 
-class Context(nn.Module):
-    """Residual dilated convolutions at stride 16, (B, C, h, w) -> (B, outputs, h, w): what the memory tells of one part
-    of a large object reaches, 14 positions far, the parts that no remembered frame shows. Starts as zero."""
-
-    def __init__(self, inputs: int, channels: int, outputs: int) -> None:
-        super().__init__()
-        self.enter = nn.Conv2d(inputs, channels, 1)
-        self.blocks = nn.ModuleList(
-            nn.Sequential(
-                nn.ReLU(),
-                nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation),
-                nn.ReLU(),
-                nn.Conv2d(channels, channels, 3, padding=dilation, dilation=dilation),
-            )
-            for dilation in (1, 2, 4)
-        )
-        self.leave = nn.Conv2d(channels, outputs, 1)
-        for parameter in self.leave.parameters():
-            nn.init.zeros_(parameter)
-
-    def forward(self, x: Tensor) -> Tensor:
-        x = self.enter(x)
-        for block in self.blocks:
-            x = x + block(x)
-        return self.leave(x.relu())
-
-
 class Decoder(nn.Module):
     """Skips at strides 32, 16, 8, 4 -> one logit per object and pixel at stride 2.
 
     The input of a cell is [B2(h of the level above) | skip | previous soft mask | what the memory answered (stride 16)]
-    (eq 1). ``context`` are the channels of the ``Context`` that is added to what the memory answered, 0 for none.
-    ``auxiliary`` names the level (0 = stride 32) whose hidden state also predicts a logit (eq 10), or None.
+    (eq 1). ``auxiliary`` names the level (0 = stride 32) whose hidden state also predicts a logit (eq 10), or None.
     ``make_cell(inputs, hidden)`` builds the recurrence."""
 
     def __init__(
@@ -59,7 +31,6 @@ class Decoder(nn.Module):
         make_cell: Callable[[int, int], nn.Module],
         reduction: Reduction,
         memory_channels: int = 0,
-        context: int = 0,
         auxiliary: int | None = None,
     ) -> None:
         super().__init__()
@@ -69,8 +40,6 @@ class Decoder(nn.Module):
         self.cells = nn.ModuleList(
             make_cell(a + s + 1 + e, h) for a, s, e, h in zip(above, skips, extra, hidden, strict=True)
         )
-        inputs = hidden[0] + skips[1] + 1 + memory_channels
-        self.context = Context(inputs, context, memory_channels) if context else None
         self.out = nn.Conv2d(hidden[-1], 1, 3, padding=1)
         self.auxiliary_out = None if auxiliary is None else nn.Conv2d(hidden[auxiliary], 1, 3, padding=1)
 
@@ -92,8 +61,6 @@ class Decoder(nn.Module):
                     parts.insert(0, upsample(spatial[k - 1], skips[k].shape[2:]))
                 if k == 1 and answers is not None:
                     parts.append(answers[:, o])
-                    if self.context is not None:
-                        parts[-1] = parts[-1] + self.context(torch.cat(parts, 1))
                 before = zeros[k] if temporal is None else temporal[k][o]
                 spatial[k], cell[k] = recurrence(torch.cat(parts, 1), spatial[k], before, cell[k])
                 hidden[k].append(spatial[k])

@@ -31,8 +31,6 @@ class MemoryConfig(Config):
     size: int = Field(6, ge=1)
     sharpen: float = Field(1.0, gt=0)
     """Outside training the memory holds many more positions than a clip did: the temperature is multiplied by this."""
-    context: int = Field(0, ge=0)
-    """Channels of the dilated convolutions that carry the memory's answers over the frame (``decoder.Context``)."""
 
 
 class ModelConfig(Config):
@@ -154,7 +152,6 @@ class Network(nn.Module):
             make_cell,
             config.mask_reduction,
             memory_channels=self.memory.channels if self.memory else 0,
-            context=config.memory.context if config.memory else 0,
             auxiliary=self.nlb_level if config.auxiliary else None,
         )
 

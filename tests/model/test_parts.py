@@ -9,7 +9,6 @@ from torch.testing import assert_close
 
 from stesa_cli.errors import ConfigError
 from stesa_cli.model.attention import Entry, Memory, NonLocalBlock, SpaceTimeNonLocalBlock
-from stesa_cli.model.decoder import Context
 from stesa_cli.model.encoder import STRIDES, Encoder, fold_batch_norm
 from stesa_cli.model.losses import bootstrapped_cross_entropy, soft_iou_loss
 from stesa_cli.model.recurrence import ConvGRU, ConvLSTM
@@ -97,16 +96,6 @@ def test_a_sharp_memory_returns_the_fine_shape_of_the_mask():
     answer = block.read(key, Memory(1, 3).write(Entry(0, key, block.value(features, masks, masks))))
     fine = answer[0, :, :, 3:].transpose(1, 2).unflatten(-1, (2, 3))
     assert_close(F.pixel_shuffle(fine, 4)[:, 0], masks[0])
-
-
-def test_context_reaches_fourteen_positions_and_starts_as_zero():
-    torch.manual_seed(0)
-    context = Context(3, 8, 2)
-    x = torch.zeros(1, 3, 5, 41).requires_grad_()
-    assert context(x).shape == (1, 2, 5, 41) and not context(x).any()
-    torch.nn.init.normal_(context.leave.weight)
-    context(x)[0, 0, 2, 20].backward()
-    assert x.grad.abs().sum((0, 1, 2)).nonzero().flatten().tolist() == list(range(6, 35))
 
 
 @pytest.mark.parametrize("name", ["test_efficientnet", "resnet10t", "tf_efficientnet_lite0"])

@@ -6,9 +6,9 @@ small and holds at the picture's full size: the network's masks have half its re
 import cv2
 import numpy as np
 
-RADIUS = 8
+RADIUS = 3
 """Of the neighbourhood, in pixels of the small mask."""
-SMOOTH = 1e-5
+SMOOTH = 1e-4
 """Variance of a colour, in [0, 1], below which the picture has no edge."""
 
 

@@ -166,7 +166,8 @@ class Segmenter:
     def _step(self, image: np.ndarray, labels: np.ndarray | None, given_ids: list[int]) -> Tensor:
         new = [i for i in given_ids if i not in self.ids]
         ids = self.ids + new
-        window, frame = self._follow(labels, image.shape[:2]), image.shape[:2]
+        frame = image.shape[:2]
+        window = self._follow(labels, frame)
         image, labels = window.of(image), None if labels is None else window.of(labels)
         with autocast(self.device, self.precision):
             pixels = torch.from_numpy(image).to(self.device).permute(2, 0, 1)[None].float() / 255
@@ -205,8 +206,7 @@ class Segmenter:
         old, least = self._window, self.views[0].size / min(frame)
         boxes = [] if labels is None else [whole(frame).box((labels > 0) & (labels != VOID))]
         if old is not None:
-            seen = [(group.states[0].masks > 0.5).any(1) for group in self._groups]
-            boxes += [old.box(masks[0].cpu().numpy()) for masks in seen]
+            boxes += [old.box((group.states[0].masks > 0.5).any(1)[0].cpu().numpy()) for group in self._groups]
         self._window = around(union(boxes), frame, least, old)
         if old is not None and self._window != old:
             for group in self._groups:

@@ -69,13 +69,15 @@ def around(box: Box | None, frame: tuple[int, ...], least: float, old: Window | 
     """The window for the objects in ``box`` of a ``frame`` (H, W): ``old`` while it serves, or a new one that shows
     ``least`` of its height and width at least."""
     height, width = frame
-    if box is None:
+    if box is not None:
+        top, left, bottom, right = box
+        share = ROOM * max((bottom - top) / height, (right - left) / width)
+    else:
         assert old is not None  # the first frame has an object
-        centre = old.top + old.height / 2, old.left + old.width / 2
-        return _at(centre, LOST * old.height / height, frame, least)
-    top, left, bottom, right = box
-    share = max(ROOM * max((bottom - top) / height, (right - left) / width), least)
-    if old is not None:
+        top, left, bottom, right = old.top, old.left, old.top + old.height, old.left + old.width
+        share = LOST * old.height / height
+    share = min(max(share, least), 1)
+    if box is not None and old is not None:
         within = all(
             (start == 0 or first >= start + MARGIN * length)
             and (start + length == end or last <= start + (1 - MARGIN) * length)
@@ -84,17 +86,8 @@ def around(box: Box | None, frame: tuple[int, ...], least: float, old: Window | 
                 (left, right, old.left, old.width, width),
             )
         )
-        if within and 1 / SHRINKING < min(share, 1) / (old.height / height) < GROWING:
+        if within and 1 / SHRINKING < share / (old.height / height) < GROWING:
             return old
-    return _at(((top + bottom) / 2, (left + right) / 2), share, frame, least)
-
-
-def _at(centre: tuple[float, float], share: float, frame: tuple[int, ...], least: float) -> Window:
-    """As near to ``centre`` as it fits into the frame."""
-    share = min(max(share, least), 1)
-    sides = [round(share * side) for side in frame]
-    starts = [
-        min(max(round(middle - side / 2), 0), whole - side)
-        for middle, side, whole in zip(centre, sides, frame, strict=True)
-    ]
-    return Window(*starts, *sides)
+    tall, wide = round(share * height), round(share * width)
+    first_row, first_column = round((top + bottom - tall) / 2), round((left + right - wide) / 2)
+    return Window(min(max(first_row, 0), height - tall), min(max(first_column, 0), width - wide), tall, wide)

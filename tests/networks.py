@@ -15,6 +15,7 @@ MODEL = ModelConfig(
     auxiliary=False,
     aggregate=True,
     memory=MemoryConfig(every=2, size=2),
+    flow=True,
 )
 
 

@@ -19,6 +19,7 @@ class Clip:
     labels: Tensor  # (T, H, W) uint8: 0 background, 1…O objects, 255 void
     given: Tensor  # (O,) int64: the frame in which each object is given; 0 for one of them at least
     truth_fed: Tensor  # (T,) bool: after this frame the true mask is handed on, not the prediction
+    flaws: Tensor  # (T, H/4, W/4) uint8: labels that take the place of what is handed on; 255 where none does
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class ClipBatch:
     labels: Tensor  # (B, T, H, W) uint8
     given: Tensor  # (B, O) int64; T for padding, which is given in no frame
     truth_fed: Tensor  # (B, T) bool
+    flaws: Tensor  # (B, T, H/4, W/4) uint8
 
     def to(self, device: torch.device) -> "ClipBatch":
         return ClipBatch(*(t.to(device, non_blocking=True) for t in vars(self).values()))
@@ -40,4 +42,5 @@ def collate(clips: Sequence[Clip]) -> ClipBatch:
         torch.stack([clip.labels for clip in clips]),
         pad_sequence([clip.given for clip in clips], batch_first=True, padding_value=len(clips[0].frames)),
         torch.stack([clip.truth_fed for clip in clips]),
+        torch.stack([clip.flaws for clip in clips]),
     )

@@ -13,6 +13,7 @@ from torch.utils.data import Dataset
 
 from stesa_cli.config import Config
 from stesa_cli.data.clip import Clip
+from stesa_cli.data.flaws import STRIDE, draw_flaws
 from stesa_cli.data.motion import Layer, moved, relit
 from stesa_cli.data.sequence import VideoSequence
 from stesa_cli.data.transforms import augment, augmentation
@@ -45,6 +46,10 @@ class ClipConfig(Config):
     """Share of frames after which the true mask is handed on instead of the prediction."""
     truth_fed_end: float | None = Field(None, ge=0, le=1)
     """What that share has become by the end of the stage (scheduled sampling); not set, it stays."""
+    flaws: float = Field(0, ge=0, le=1)
+    """Share of frames after which the mask that is handed on has parts that are lost, or too much."""
+    sharpen: float = Field(0, ge=0, le=1)
+    """Share of clips that are sharpened: enlarged crops are softer than the frames of a video in use."""
     light: float = Field(0, ge=0, le=1)
     """Share of the clips made of a still picture whose light changes."""
     motion_blur: float = Field(0, ge=0, le=1)
@@ -84,7 +89,7 @@ class ClipDataset(Dataset[Clip]):
         weights = np.array([weight for weight, _ in sources], dtype=float)
         self.weights = weights / weights.sum()
         self.config, self.seed, self.length, self.first = config, seed, length, first
-        self.transform = augmentation(config.size, config.zoom)
+        self.transform = augmentation(config.size, config.zoom, config.sharpen)
 
     def __len__(self) -> int:
         return self.length
@@ -122,8 +127,15 @@ class ClipDataset(Dataset[Clip]):
         order = np.zeros(256, np.uint8)
         order[VOID] = VOID
         order[chosen] = np.arange(1, len(chosen) + 1)
+        labels = torch.from_numpy(order)[ids.long()]
         truth_fed = torch.from_numpy(random.random(config.length) < config.truth_fed)
-        return Clip(frames.contiguous(), torch.from_numpy(order)[ids.long()], given, truth_fed)
+        flaws = torch.full([config.length, *(side // STRIDE for side in config.size)], VOID, dtype=torch.uint8)
+        for t in range(1, config.length if config.flaws else 0):
+            entered = [i for i, entry in enumerate(given.tolist(), 1) if entry < t]
+            if random.random() < config.flaws and t not in given:
+                drawn = draw_flaws(frames[t].permute(1, 2, 0).numpy(), labels[t].numpy(), entered, random)
+                flaws[t] = torch.from_numpy(drawn)
+        return Clip(frames.contiguous(), labels, given, truth_fed, flaws)
 
     def _layer(self, config: ClipConfig, random: np.random.Generator) -> Layer:
         source = self.sources[random.choice(len(self.sources), p=self.weights)]

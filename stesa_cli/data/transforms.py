@@ -6,8 +6,10 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 
-def augmentation(size: tuple[int, int], zoom: tuple[float, float]) -> v2.Transform:
-    """Crop of the given share of the frame's area resized to ``size`` (H, W), flip, rotation, shear, colour, blur."""
+def augmentation(size: tuple[int, int], zoom: tuple[float, float], sharpen: float = 0) -> v2.Transform:
+    """Crop of the given share of the frame's area resized to ``size`` (H, W), flip, rotation, shear, colour, blur; the
+    share ``sharpen`` of the clips is sharpened."""
+    sharpened = v2.RandomChoice([v2.RandomAdjustSharpness(factor, p=1) for factor in (2, 3, 4)])
     return v2.Compose(
         [
             v2.RandomApply([v2.RandomAffine(degrees=12, shear=6)], p=0.5),
@@ -16,6 +18,7 @@ def augmentation(size: tuple[int, int], zoom: tuple[float, float]) -> v2.Transfo
             v2.RandomApply([v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3)], p=0.7),
             v2.RandomGrayscale(p=0.03),
             v2.RandomApply([v2.GaussianBlur(5, sigma=(0.3, 1.5))], p=0.1),
+            *([v2.RandomApply([sharpened], p=sharpen)] if sharpen else []),
         ]
     )
 

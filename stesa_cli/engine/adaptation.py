@@ -61,6 +61,7 @@ def adapt(
             torch.from_numpy(np.stack([order[mask] for _, mask in layer])),
             torch.zeros(len(chosen), dtype=torch.int64),
             torch.zeros(LENGTH, dtype=torch.bool),
+            torch.full((LENGTH, 1, 1), VOID, dtype=torch.uint8),
         )
         batch = collate([clip]).to(device)
         with autocast(device, precision):

@@ -168,7 +168,8 @@ class Trainer:
         stage, within, _ = self.config.at(step)
         ids = list(range(1, batch.given.shape[1] + 1))
         masks = one_hot(batch.labels, ids)
-        predictions = model(batch.frames.float() / 255, masks, batch.given, batch.truth_fed)
+        flaws = one_hot(batch.flaws, [0, *ids]) if stage.clip.flaws else None
+        predictions = model(batch.frames.float() / 255, masks, batch.given, batch.truth_fed, flaws)
         fraction = stage.bootstrap if within >= stage.bootstrap_after else 1.0
         return clip_losses(predictions, batch.labels, batch.given, self.config.train, fraction), predictions
 

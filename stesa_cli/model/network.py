@@ -1,5 +1,6 @@
 """The whole network, top to bottom: encoder, non-local blocks, skips, recurrent decoder, one step a frame."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -14,6 +15,7 @@ from stesa_cli.masks import soft_aggregation
 from stesa_cli.model.attention import Entry, Memory, NonLocalBlock, Pairwise, SpaceTimeNonLocalBlock
 from stesa_cli.model.decoder import Decoder, Hidden, Reduction, reduce
 from stesa_cli.model.encoder import Encoder
+from stesa_cli.model.flow import backward_flow, grey
 from stesa_cli.model.recurrence import ConvGRU, ConvLSTM
 
 MULTIPLE = 32
@@ -53,6 +55,8 @@ class ModelConfig(Config):
     aggregate: bool = False
     """Objects compete by soft aggregation inside the network, not only where the final label is chosen."""
     memory: MemoryConfig | None = None
+    flow: bool = False
+    """Masks and hidden states of the last frame are carried along the optical flow before they are used."""
 
     @model_validator(mode="after")
     def _fits(self) -> "ModelConfig":
@@ -65,44 +69,63 @@ class ModelConfig(Config):
 
 @dataclass(frozen=True)
 class Features:
-    """An encoded frame: ``skips`` coarse to fine, the stride-16 map and its memory key (None without a memory)."""
+    """An encoded frame: ``skips`` coarse to fine, the stride-16 map, its memory key (None without a memory), and what
+    the optical flow compares (None without it)."""
 
     skips: list[Tensor]
     middle: Tensor
     key: Tensor | None
+    grey: Tensor | None
 
     def split(self, batch: int) -> list["Features"]:
         """Frames encoded together, time first (T * B, …), as T features of ``batch`` frames each."""
         skips = zip(*(skip.split(batch) for skip in self.skips), strict=True)
         middles = self.middle.split(batch)
-        keys = self.key.split(batch) if self.key is not None else [None] * len(middles)
-        return [Features(list(s), m, k) for s, m, k in zip(skips, middles, keys, strict=True)]
+        others = (t.split(batch) if t is not None else [None] * len(middles) for t in (self.key, self.grey))
+        return [Features(list(s), *rest) for s, *rest in zip(skips, middles, *others, strict=True)]
 
 
 @dataclass(frozen=True)
 class State:
     """What a frame hands to the next: ``masks`` (B, O, H/2, W/2) in [0, 1], which objects are real,
-    ``valid`` (B, O) bool, the hidden states, the memory, and the number of frames seen."""
+    ``valid`` (B, O) bool, the hidden states, the memory, the number of frames seen, and ``grey`` of ``Features``."""
 
     masks: Tensor
     valid: Tensor
     hidden: Hidden | None = None
     memory: Memory | None = None
     frames: int = 0
+    grey: Tensor | None = None
 
     def seen_from(self, scale: tuple[float, float], shift: tuple[float, float]) -> "State":
         """As another part of the frame has it: ``scale`` (y, x) times as large as the part that was seen, its centre
         moved by ``shift`` (y, x), in heights and widths of that. Where that did not reach, there is nothing."""
         (height, width), (y, x) = self.masks.shape[2:], shift
-        theta = self.masks.float().new_tensor([[[scale[1], 0, 2 * x], [0, scale[0], 2 * y]]])
-
-        def moved(maps: Tensor) -> Tensor:
-            grid = F.affine_grid(theta, [1, 1, *maps.shape[2:]], align_corners=False)
-            return F.grid_sample(maps.float(), grid.expand(len(maps), -1, -1, -1), align_corners=False).to(maps.dtype)
-
-        hidden = self.hidden and [[moved(maps) for maps in level] for level in self.hidden]
+        theta = torch.tensor([[[scale[1], 0, 2 * x], [0, scale[0], 2 * y]]], dtype=torch.float32)
         memory = self.memory and self.memory.seen_from(scale, (y, x * width / height))
-        return replace(self, masks=moved(self.masks), hidden=hidden, memory=memory)
+        moved = replace(self._sampled(lambda size: _grid(theta, size), "zeros"), memory=memory)
+        if self.grey is None:
+            return moved
+        last = _sampled(self.grey[:, None], _grid(theta, self.grey.shape[1:]), "border")
+        return replace(moved, grey=last[:, 0].contiguous())
+
+    def carried(self, flow: Tensor) -> "State":
+        """Masks and hidden states along a flow (B, 2, h, w) that says, in widths and heights, where each pixel was."""
+
+        def grid(size: torch.Size) -> Tensor:
+            shift = F.interpolate(flow, size=size, mode="bilinear", antialias=True).permute(0, 2, 3, 1)
+            return _grid(torch.eye(2, 3)[None], size) + 2 * shift
+
+        return self._sampled(grid, "border")
+
+    def _sampled(self, grid: Callable[[torch.Size], Tensor], padding: str) -> "State":
+        """Masks and hidden states read where ``grid`` says of each size (h, w)."""
+
+        def read(maps: Tensor) -> Tensor:
+            return _sampled(maps, grid(maps.shape[2:]), padding)
+
+        hidden = self.hidden and [[read(maps) for maps in level] for level in self.hidden]
+        return replace(self, masks=read(self.masks), hidden=hidden)
 
 
 @dataclass(frozen=True)
@@ -162,12 +185,16 @@ class Network(nn.Module):
         if self.nlb_level is not None:
             levels[self.nlb_level] = self.nlb(levels[self.nlb_level])
         skips = [skip(level) for skip, level in zip(self.skips, levels, strict=True)]
-        return Features(skips, middle, self.memory.key(middle) if self.memory else None)
+        key = self.memory.key(middle) if self.memory else None
+        return Features(skips, middle, key, grey(images) if self.config.flow else None)
 
-    def forward(self, frames: Tensor, masks: Tensor, given: Tensor, truth_fed: Tensor) -> list[Prediction]:
+    def forward(
+        self, frames: Tensor, masks: Tensor, given: Tensor, truth_fed: Tensor, flaws: Tensor | None = None
+    ) -> list[Prediction]:
         """Whole clips for training: ``frames`` (B, T, 3, H, W) float in [0, 1], true ``masks`` (B, T, O, H, W),
         ``given`` (B, O) int64: the frame in which an object enters with its mask, before which it has no pixels, T for
-        padding; ``truth_fed`` (B, T) bool: where all true masks are handed on. Every clip has an object in frame 0.
+        padding; ``truth_fed`` (B, T) bool: where all true masks are handed on; ``flaws`` (B, T, O + 1, h, w) in [0, 1]:
+        where the background or an object takes the place of what is handed on. Every clip has an object in frame 0.
         Returns the predictions of the frames after the first, each of the objects that entered before it."""
         every = self.encode(frames.transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last))
         first, *others = every.split(len(frames))
@@ -186,6 +213,12 @@ class Network(nn.Module):
             fixed = (truth_fed[:, t, None] | (given >= t))[..., None, None]
             handed_on = handed_on * (1 - (truth[:, t] * fixed).sum(1, keepdim=True))
             handed_on = torch.where(fixed, truth[:, t], handed_on)
+            if flaws is not None:
+                flaw = F.interpolate(flaws[:, t], handed_on.shape[2:], mode="bilinear")
+                sound = 1 - flaw.sum(1, keepdim=True)
+                handed_on = handed_on * sound + flaw[:, 1:]
+                # what the states know there would give it away
+                decoded = [(found, _kept(hidden, sound)) for found, hidden in decoded]
             present = handed_on.sum(1, keepdim=True)
             for at, (group, (_, hidden)) in enumerate(zip(groups, decoded, strict=True)):
                 state, own = replace(group.state, hidden=hidden), _chosen(handed_on, group.slots)
@@ -220,6 +253,8 @@ class Network(nn.Module):
 
     def decode(self, features: Features, state: State) -> tuple[Prediction, Hidden]:
         """What the frame shows of the objects of ``state``, and their new hidden states."""
+        if features.grey is not None and state.grey is not None and state.hidden is not None:
+            state = state.carried(backward_flow(features.grey, state.grey))
         answers = None
         if self.memory is not None and state.memory is not None and features.key is not None:
             answers = self.memory.read(features.key, state.memory).transpose(2, 3)
@@ -239,7 +274,24 @@ class Network(nn.Module):
             fine, others = (reduce(m, 2, "area") for m in (masks, (present - masks).clamp(0, 1)))
             value = self.memory.value(features.middle, fine, others)
             memory = memory.write(Entry(state.frames, features.key, value, given))
-        return replace(state, masks=masks, memory=memory, frames=state.frames + 1)
+        return replace(state, masks=masks, memory=memory, frames=state.frames + 1, grey=features.grey)
+
+
+def _grid(theta: Tensor, size: torch.Size) -> Tensor:
+    """The places (1, h, w, 2) that an affine map (1, 2, 3) reads for pixels of maps of ``size`` (h, w)."""
+    return F.affine_grid(theta, [1, 1, *size], align_corners=False)
+
+
+def _sampled(maps: Tensor, grid: Tensor, padding: str) -> Tensor:
+    """Maps (B, C, h, w) read at the places ``grid`` (B or 1, h, w, 2), in -1 to 1."""
+    grid = grid.to(maps.device).expand(len(maps), -1, -1, -1)
+    return F.grid_sample(maps.float(), grid, padding_mode=padding, align_corners=False).to(maps.dtype)
+
+
+def _kept(hidden: Hidden, share: Tensor) -> Hidden:
+    """Hidden states times ``share`` (B, 1, H, W) in [0, 1]."""
+    shares = [F.interpolate(share, level[0].shape[2:], mode="bilinear", antialias=True) for level in hidden]
+    return [[maps * of.to(maps.dtype) for maps in level] for level, of in zip(hidden, shares, strict=True)]
 
 
 def _chosen(masks: Tensor, slots: Tensor) -> Tensor:

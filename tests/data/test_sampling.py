@@ -13,6 +13,7 @@ from stesa_cli.data.clip import Clip, collate
 from stesa_cli.data.motion import moved, relit
 from stesa_cli.data.sampling import ClipConfig, ClipDataset
 from stesa_cli.errors import ConfigError, InputError
+from stesa_cli.masks import VOID
 
 from ..layouts import squares, youtube_vos
 from ..recipes import TINY
@@ -94,8 +95,30 @@ def test_gaps_grow_over_their_share_of_the_stage():
 def test_settings_that_are_off_draw_no_random_numbers(every):
     """So that the clips of a recipe stay what they were when a setting is added."""
     plain = ClipDataset(every, CLIP, 0, 140)[107]
-    clip = schedule(every, light=0.0, motion_blur=0.0, truth_fed_end=CLIP.truth_fed)[107]
+    clip = schedule(every, light=0.0, motion_blur=0.0, flaws=0.0, sharpen=0.0, truth_fed_end=CLIP.truth_fed)[107]
     assert torch.equal(plain.frames, clip.frames) and torch.equal(plain.truth_fed, clip.truth_fed)
+
+
+def test_flaws_follow_predictions_only(every):
+    """Not the first frame, nor one that gives an object."""
+    clips = [schedule(every, flaws=1.0)[number] for number in range(100, 120)]
+    assert all((clip.flaws == VOID).all() for clip in (schedule(every)[number] for number in range(100, 110)))
+    for clip in clips:
+        assert clip.flaws.shape == (3, 16, 24) and (clip.flaws[0] == VOID).all()
+        assert all((clip.flaws[t] == VOID).all() for t in clip.given.tolist())
+        assert set(clip.flaws.unique().tolist()) <= {0, *range(1, len(clip.given) + 1), VOID}
+    assert sum((clip.flaws != VOID).any().item() for clip in clips) > 15
+    assert torch.equal(collate(clips[:2]).flaws[1], clips[1].flaws)
+
+
+def test_clips_may_be_sharpened(every):
+    def edges(clip: Clip) -> float:
+        return clip.frames.float().diff(dim=-1).abs().mean().item()
+
+    plain, sharp = (schedule(every, sharpen=share) for share in (0.0, 1.0))
+    for number in range(100, 105):
+        one, other = plain[number], sharp[number]
+        assert torch.equal(one.labels, other.labels) and edges(other) > 1.1 * edges(one)
 
 
 def test_light_changes_over_a_clip_and_masks_stay(every):

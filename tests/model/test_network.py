@@ -127,6 +127,18 @@ def test_truth_is_fed_where_asked():
     assert not torch.equal(last(masks, ~fed), last(other, ~fed))
 
 
+def test_flaws_are_handed_on_but_not_predicted():
+    network = Network(TINY.model_copy(update={"memory": MemoryConfig()})).eval()
+    frames, masks, given, fed = clip()
+    flaws = torch.zeros(1, 3, 3, 16, 24)
+    plain, none = network(frames, masks, given, fed), network(frames, masks, given, fed, flaws)
+    for one, other in zip(plain, none, strict=True):
+        torch.testing.assert_close(one.logits, other.logits)
+    flaws[:, 1, 2, :8] = 1  # the upper half becomes the second object
+    one, two = network(frames, masks, given, fed, flaws)
+    assert torch.equal(one.logits, plain[0].logits) and not torch.allclose(two.logits, plain[1].logits, atol=1e-3)
+
+
 def test_memory_keeps_the_first_the_newest_and_every_nth():
     entry = Entry(0, torch.zeros(1, 1, 1), torch.zeros(1, 1, 1, 1))
     memory, seen = Memory(every=3, size=3), []

@@ -1,0 +1,43 @@
+"""Flaws of a mask as predictions have them, for training: a part of an object lost, or a thing beside it taken for a
+part. A network that sees none in training, where it knows the sequences, does not learn to undo its own."""
+
+import cv2
+import numpy as np
+
+from stesa_cli.masks import VOID
+
+STRIDE = 4
+"""Flaws are drawn at a fourth of the frame's resolution."""
+MOST = 3
+SIZES = 0.04, 0.25
+"""Half axes of the ellipse that a flaw stays in, in heights of the frame."""
+NEAR = 0.2
+"""How far beside the object a thing begins that is taken for a part, in heights of the frame."""
+TOLERANCES = 8, 30
+"""How much the colour within a flaw may differ, of 255."""
+
+
+def draw_flaws(frame: np.ndarray, labels: np.ndarray, ids: list[int], random: np.random.Generator) -> np.ndarray:
+    """A frame (H, W, 3) uint8 RGB, its label map (H, W) uint8 and the ``ids`` that may have flaws -> what is predicted
+    wrongly as what, (H / 4, W / 4) uint8, VOID where nothing is wrong. Flaws end where the colour does, or bluntly."""
+    height, width = (side // STRIDE for side in labels.shape)
+    small = cv2.GaussianBlur(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA), (3, 3), 0)
+    labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
+    flaws = np.full((height, width), VOID, np.uint8)
+    for _ in range(random.integers(1, MOST + 1)):
+        chosen, lost = ids[random.integers(len(ids))], random.random() < 0.5
+        places = np.argwhere(labels == chosen)
+        if not len(places):
+            continue
+        place = places[random.integers(len(places))] + (0 if lost else random.normal(0, NEAR * height, 2))
+        y, x = np.clip(place.round().astype(int), 0, [height - 1, width - 1]).tolist()
+        axes = np.maximum(1, random.uniform(*SIZES, 2) * height).astype(int).tolist()
+        region = cv2.ellipse(np.zeros_like(labels), (x, y), axes, random.uniform(0, 180), 0, 360, 1, -1)
+        if random.random() < 0.7:
+            filled = np.zeros((height + 2, width + 2), np.uint8)
+            limits = [random.uniform(*TOLERANCES)] * 3
+            flags = 4 | cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE | 1 << 8
+            cv2.floodFill(small, filled, (x, y), 0, limits, limits, flags)
+            region = cv2.bitwise_and(region, cv2.dilate(filled[1:-1, 1:-1], np.ones((3, 3), np.uint8)))
+        flaws[region > 0] = 0 if lost else chosen
+    return flaws

@@ -17,6 +17,7 @@ nlb = "res4"
 auxiliary = true
 aggregate = true
 memory = { keys = 8, values = 8 }
+flow = true
 
 [train]
 imagenet = false
@@ -34,7 +35,7 @@ warmup = 2
 [[stages]]
 steps = 3
 sources = { davis2016 = 1 }
-clip = { length = 2, size = [64, 96], objects = 2, max_gap = 2, paste = 0.5 }
+clip = { length = 2, size = [64, 96], objects = 2, max_gap = 2, paste = 0.5, flaws = 0.5, sharpen = 0.5 }
 bootstrap = 0.5
 """
 

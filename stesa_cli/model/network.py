@@ -121,11 +121,12 @@ class State:
     def _sampled(self, grid: Callable[[torch.Size], Tensor], padding: str) -> "State":
         """Masks and hidden states read where ``grid`` says of each size (h, w)."""
 
-        def read(maps: Tensor) -> Tensor:
-            return _sampled(maps, grid(maps.shape[2:]), padding)
+        def read(maps: list[Tensor]) -> list[Tensor]:
+            places = grid(maps[0].shape[2:])
+            return [_sampled(each, places, padding) for each in maps]
 
-        hidden = self.hidden and [[read(maps) for maps in level] for level in self.hidden]
-        return replace(self, masks=read(self.masks), hidden=hidden)
+        hidden = self.hidden and [read(level) for level in self.hidden]
+        return replace(self, masks=read([self.masks])[0], hidden=hidden)
 
 
 @dataclass(frozen=True)

@@ -43,7 +43,7 @@ def test_states_are_carried_along():
 
 
 def test_a_shifted_frame_finds_its_states_there():
-    """Twice the same frame, or the frame shifted by whole positions of the coarsest stride: the same answers."""
+    """Twice the same frame, or the frame shifted: its masks are carried there."""
     network = tiny_network().eval()
     big = torch.from_numpy(cv2.resize(PICTURE.permute(1, 2, 0).numpy(), (960, 640))).permute(2, 0, 1)[None]
     masks = torch.zeros(1, 1, 128, 192)

@@ -16,6 +16,7 @@ MODEL = ModelConfig(
     aggregate=True,
     memory=MemoryConfig(every=2, size=2),
     flow=True,
+    motion=4,
 )
 
 

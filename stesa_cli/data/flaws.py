@@ -13,6 +13,8 @@ SIZES = 0.04, 0.25
 """Half axes of the ellipse that a flaw stays in, in heights of the frame."""
 NEAR = 0.2
 """How far beside the object a thing begins that is taken for a part, in heights of the frame."""
+LOST = 0.75
+"""Share of the flaws that are parts lost."""
 TOLERANCES = 8, 30
 """How much the colour within a flaw may differ, of 255."""
 
@@ -25,7 +27,7 @@ def draw_flaws(frame: np.ndarray, labels: np.ndarray, ids: list[int], random: np
     labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
     flaws = np.full((height, width), VOID, np.uint8)
     for _ in range(random.integers(1, MOST + 1)):
-        chosen, lost = ids[random.integers(len(ids))], random.random() < 0.5
+        chosen, lost = ids[random.integers(len(ids))], random.random() < LOST
         places = np.argwhere(labels == chosen)
         if not len(places):
             continue

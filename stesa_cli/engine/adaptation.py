@@ -33,16 +33,16 @@ def adapt(
     stopped: Callable[[], bool] = lambda: False,
     on_step: Callable[[int, int], None] = lambda done, of: None,
 ) -> int:
-    """Train all but the encoder of ``network``, in place, for STEPS or so many seconds at most, on clips in which the
-    frame (H, W, 3) uint8 RGB and its label map (H, W) uint8 are set in motion. ``on_step`` hears the steps done and how
-    many there may be. Returns the number of steps."""
+    """Train ``network`` but for encoder and motion, in place, for STEPS or so many seconds at most, on clips in which
+    the frame (H, W, 3) uint8 RGB and its label map (H, W) uint8 are set in motion. ``on_step`` hears the steps done and
+    how many there may be. Returns the number of steps."""
     device = next(network.parameters()).device
     scale = min(1, SIZE / min(labels.shape))
     height, width = (max(MULTIPLE, round(side * scale / MULTIPLE) * MULTIPLE) for side in labels.shape)
     image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
     labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
     ids, random, config = object_ids(labels), np.random.default_rng(0), TrainConfig()
-    trained = [p for name, p in network.named_parameters() if not name.startswith("encoder.")]
+    trained = [p for name, p in network.named_parameters() if not name.startswith(("encoder.", "motion."))]
     network.requires_grad_(False)
     for parameter in trained:
         parameter.requires_grad_()

@@ -20,7 +20,8 @@ from stesa_cli.errors import InputError, StesaError
 from stesa_cli.files import atomic
 from stesa_cli.masks import VOID, object_ids, one_hot, soft_aggregation
 from stesa_cli.model.attention import Entry, Memory
-from stesa_cli.model.network import MULTIPLE, Features, Network, State
+from stesa_cli.model.network import MULTIPLE, Network
+from stesa_cli.model.state import Features, State
 
 DEFAULT_SIZE = 480
 ENLARGED = 2.0
@@ -172,8 +173,10 @@ class Segmenter:
         with autocast(self.device, self.precision):
             pixels = torch.from_numpy(image).to(self.device).permute(2, 0, 1)[None].float() / 255
             features = [self.network.encode(view.of(pixels, frame)) for view in self.views]
+            last = self._groups[0].states if self._groups else []
+            flows = [self.network.flow(f, state) for f, state in zip(features, last, strict=False)]
             decoded = [
-                [self.network.decode(f, state) for f, state in zip(features, group.states, strict=True)]
+                [self.network.decode(*each) for each in zip(features, group.states, flows, strict=True)]
                 for group in self._groups
             ]
             small, full = self._probabilities(features, [[p.objects for p, _ in each] for each in decoded], image)

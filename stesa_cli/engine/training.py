@@ -70,8 +70,11 @@ class Trainer:
         self.accelerator = Accelerator(
             cpu=found.type == "cpu", mixed_precision="bf16" if uses_bf16(found, precision) else "no"
         )
+        frozen = config.train.frozen
+        if not any(stage.encoder_rate for stage in config.stages):
+            frozen += ("encoder.",)
         for name, parameter in self.network.named_parameters():
-            parameter.requires_grad_(not name.startswith(config.train.frozen or ("\0",)))
+            parameter.requires_grad_(not name.startswith(frozen or ("\0",)))
         place(self.network, self.accelerator.device)
         self.ema = AveragedModel(self.network, multi_avg_fn=_average(config.train.ema), use_buffers=True).eval()
         trained = [(name, p) for name, p in self.network.named_parameters() if p.requires_grad]

@@ -1,5 +1,7 @@
 """Optical flow between two frames: where each pixel was in the frame before."""
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 import torch
@@ -20,11 +22,27 @@ def grey(images: Tensor) -> Tensor:
     return luma[:, 0].mul(255).round().clamp(0, 255).byte().cpu()
 
 
+@dataclass(frozen=True)
+class Flow:
+    """From frames to those before them: ``shift`` (B, 2, h, w) float32, x and y in widths and heights, says where each
+    pixel was; ``error`` (B, 1, h, w) in [0, 1] is how far its brightness is from what is there. On the CPU."""
+
+    shift: Tensor
+    error: Tensor
+
+
 @torch.compiler.disable
-def backward_flow(now: Tensor, before: Tensor) -> Tensor:
-    """From frames (B, h, w) uint8 to those before them: (B, 2, h, w) float32 on the CPU, x and y in widths and heights
-    (DIS, Kroeger et al. 2016, as OpenCV has it)."""
+def backward_flow(now: Tensor, before: Tensor) -> Flow:
+    """Of frames (B, h, w) uint8 to those before them (DIS, Kroeger et al. 2016, as OpenCV has it)."""
     seeker = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
-    pairs = zip(now.numpy(), before.numpy(), strict=True)
-    found = np.stack([seeker.calc(frame, other, None) for frame, other in pairs])  # type: ignore[call-overload]
-    return torch.from_numpy(found / np.array(now.shape[:0:-1], np.float32)).permute(0, 3, 1, 2)
+    height, width = now.shape[1:]
+    places = np.stack(np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)), -1)
+    shifts, errors = [], []
+    for frame, other in zip(now.numpy(), before.numpy(), strict=True):
+        shift = seeker.calc(frame, other, None)  # type: ignore[call-overload]
+        x, y = cv2.split(places + shift)
+        carried = cv2.remap(other, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+        shifts.append(shift / np.array([width, height], np.float32))
+        errors.append(cv2.absdiff(frame, carried))
+    shift, error = torch.from_numpy(np.stack(shifts)), torch.from_numpy(np.stack(errors))
+    return Flow(shift.permute(0, 3, 1, 2), error[:, None] / 255)

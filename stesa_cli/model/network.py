@@ -1,6 +1,5 @@
 """The whole network, top to bottom: encoder, non-local blocks, skips, recurrent decoder, one step a frame."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
@@ -15,8 +14,10 @@ from stesa_cli.masks import soft_aggregation
 from stesa_cli.model.attention import Entry, Memory, NonLocalBlock, Pairwise, SpaceTimeNonLocalBlock
 from stesa_cli.model.decoder import Decoder, Hidden, Reduction, reduce
 from stesa_cli.model.encoder import Encoder
-from stesa_cli.model.flow import backward_flow, grey
+from stesa_cli.model.flow import Flow, backward_flow, grey
+from stesa_cli.model.motion import MotionPyramid, relative_motion
 from stesa_cli.model.recurrence import ConvGRU, ConvLSTM
+from stesa_cli.model.state import Features, State
 
 MULTIPLE = 32
 """Heights and widths of the network's input are multiples of this, the coarsest stride."""
@@ -57,6 +58,8 @@ class ModelConfig(Config):
     memory: MemoryConfig | None = None
     flow: bool = False
     """Masks and hidden states of the last frame are carried along the optical flow before they are used."""
+    motion: int = Field(0, ge=0)
+    """Channels, at stride 4, of what the decoder sees of the motion of each object against the background's, or 0."""
 
     @model_validator(mode="after")
     def _fits(self) -> "ModelConfig":
@@ -64,69 +67,9 @@ class ModelConfig(Config):
             raise ValueError("auxiliary = true needs a non-local block: set nlb, or auxiliary = false")
         if self.recurrence == "lstm" and self.model_fields_set & {"reset_gates", "states", "candidate", "carry"}:
             raise ValueError("reset_gates, states, candidate and carry are settings of recurrence = 'gru'")
+        if self.motion and not self.flow:
+            raise ValueError("motion needs flow = true")
         return self
-
-
-@dataclass(frozen=True)
-class Features:
-    """An encoded frame: ``skips`` coarse to fine, the stride-16 map, its memory key (None without a memory), and what
-    the optical flow compares (None without it)."""
-
-    skips: list[Tensor]
-    middle: Tensor
-    key: Tensor | None
-    grey: Tensor | None
-
-    def split(self, batch: int) -> list["Features"]:
-        """Frames encoded together, time first (T * B, …), as T features of ``batch`` frames each."""
-        skips = zip(*(skip.split(batch) for skip in self.skips), strict=True)
-        middles = self.middle.split(batch)
-        others = (t.split(batch) if t is not None else [None] * len(middles) for t in (self.key, self.grey))
-        return [Features(list(s), *rest) for s, *rest in zip(skips, middles, *others, strict=True)]
-
-
-@dataclass(frozen=True)
-class State:
-    """What a frame hands to the next: ``masks`` (B, O, H/2, W/2) in [0, 1], which objects are real,
-    ``valid`` (B, O) bool, the hidden states, the memory, the number of frames seen, and ``grey`` of ``Features``."""
-
-    masks: Tensor
-    valid: Tensor
-    hidden: Hidden | None = None
-    memory: Memory | None = None
-    frames: int = 0
-    grey: Tensor | None = None
-
-    def seen_from(self, scale: tuple[float, float], shift: tuple[float, float]) -> "State":
-        """As another part of the frame has it: ``scale`` (y, x) times as large as the part that was seen, its centre
-        moved by ``shift`` (y, x), in heights and widths of that. Where that did not reach, there is nothing."""
-        (height, width), (y, x) = self.masks.shape[2:], shift
-        theta = torch.tensor([[[scale[1], 0, 2 * x], [0, scale[0], 2 * y]]], dtype=torch.float32)
-        memory = self.memory and self.memory.seen_from(scale, (y, x * width / height))
-        moved = replace(self._sampled(lambda size: _grid(theta, size), "zeros"), memory=memory)
-        if self.grey is None:
-            return moved
-        last = _sampled(self.grey[:, None], _grid(theta, self.grey.shape[1:]), "border")
-        return replace(moved, grey=last[:, 0].contiguous())
-
-    def carried(self, flow: Tensor) -> "State":
-        """Masks and hidden states along a flow (B, 2, h, w) that says, in widths and heights, where each pixel was."""
-
-        def grid(size: torch.Size) -> Tensor:
-            shift = F.interpolate(flow, size=size, mode="bilinear", antialias=True).permute(0, 2, 3, 1)
-            return _grid(torch.eye(2, 3)[None], size) + 2 * shift
-
-        return self._sampled(grid, "border")
-
-    def _sampled(self, grid: Callable[[torch.Size], Tensor], padding: str) -> "State":
-        """Masks and hidden states read where ``grid`` says of each size (h, w)."""
-
-        def read(maps: list[Tensor]) -> list[Tensor]:
-            places = grid(maps[0].shape[2:])
-            return [_sampled(each, places, padding) for each in maps]
-
-        hidden = self.hidden and [read(level) for level in self.hidden]
-        return replace(self, masks=read([self.masks])[0], hidden=hidden)
 
 
 @dataclass(frozen=True)
@@ -178,6 +121,7 @@ class Network(nn.Module):
             memory_channels=self.memory.channels if self.memory else 0,
             auxiliary=self.nlb_level if config.auxiliary else None,
         )
+        self.motion = MotionPyramid(config.motion, config.skips) if config.motion else None
 
     def encode(self, images: Tensor) -> Features:
         """Images (B, 3, H, W) float in [0, 1], RGB, H and W multiples of 32."""
@@ -204,7 +148,8 @@ class Network(nn.Module):
         most = (given[..., None] == torch.arange(masks.shape[1], device=given.device)).sum(1).amax(0).tolist()
         groups, predictions = [self._enter(first, truth[:, 0], given == 0, most[0])], []
         for t, features in enumerate(others, 1):
-            decoded = [self.decode(features, group.state) for group in groups]
+            flow = self.flow(features, groups[0].state)
+            decoded = [self.decode(features, group.state, flow) for group in groups]
             objects = _joined(groups, [found.objects for found, _ in decoded], given.shape[1])
             each = [found.auxiliary for found, _ in decoded if found.auxiliary is not None]
             auxiliary = _joined(groups, each, given.shape[1]) if each else None
@@ -252,15 +197,21 @@ class Network(nn.Module):
         prediction, hidden = self.decode(features, state)
         return prediction, replace(state, hidden=hidden)
 
-    def decode(self, features: Features, state: State) -> tuple[Prediction, Hidden]:
+    def flow(self, features: Features, state: State) -> Flow | None:
+        """From the frame to that before it, whose ``state`` (of any of its objects) this is; None without ``grey``."""
+        return None if features.grey is None or state.grey is None else backward_flow(features.grey, state.grey)
+
+    def decode(self, features: Features, state: State, flow: Flow | None = None) -> tuple[Prediction, Hidden]:
         """What the frame shows of the objects of ``state``, and their new hidden states."""
-        if features.grey is not None and state.grey is not None and state.hidden is not None:
-            state = state.carried(backward_flow(features.grey, state.grey))
-        answers = None
+        answers = motion = None
+        if flow is not None:
+            state = state.carried(flow.shift)
+            if self.motion is not None:
+                motion = self.motion(relative_motion(flow, state.masks))
         if self.memory is not None and state.memory is not None and features.key is not None:
             answers = self.memory.read(features.key, state.memory).transpose(2, 3)
             answers = answers.unflatten(-1, features.middle.shape[2:])
-        objects, auxiliary, hidden = self.decoder(features.skips, state.masks, answers, state.hidden)
+        objects, auxiliary, hidden = self.decoder(features.skips, state.masks, answers, state.hidden, motion)
         objects = objects.float().masked_fill(~state.valid[..., None, None], OFF)
         return Prediction(soft_aggregation(objects), objects, auxiliary), hidden
 
@@ -276,17 +227,6 @@ class Network(nn.Module):
             value = self.memory.value(features.middle, fine, others)
             memory = memory.write(Entry(state.frames, features.key, value, given))
         return replace(state, masks=masks, memory=memory, frames=state.frames + 1, grey=features.grey)
-
-
-def _grid(theta: Tensor, size: torch.Size) -> Tensor:
-    """The places (1, h, w, 2) that an affine map (1, 2, 3) reads for pixels of maps of ``size`` (h, w)."""
-    return F.affine_grid(theta, [1, 1, *size], align_corners=False)
-
-
-def _sampled(maps: Tensor, grid: Tensor, padding: str) -> Tensor:
-    """Maps (B, C, h, w) read at the places ``grid`` (B or 1, h, w, 2), in -1 to 1."""
-    grid = grid.to(maps.device).expand(len(maps), -1, -1, -1)
-    return F.grid_sample(maps.float(), grid, padding_mode=padding, align_corners=False).to(maps.dtype)
 
 
 def _kept(hidden: Hidden, share: Tensor) -> Hidden:

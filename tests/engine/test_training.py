@@ -183,6 +183,19 @@ def test_frozen_batch_norms_keep_their_statistics(tiny_data, tmp_path):
     assert statistics(changed(), "trained").abs().max() > 0
 
 
+def test_an_encoder_without_a_rate_stays_as_it_is(tiny_data, tmp_path):
+    def trained(rate: float) -> dict[str, torch.Tensor]:
+        run(changed(encoder_rate=rate), tiny_data, tmp_path / str(rate))
+        return read(tmp_path / str(rate) / "last.safetensors")[0]
+
+    with_rate, without = trained(1e-3), trained(0)
+    name = next(n for n in with_rate if n.startswith("optimizer.encoder."))
+    assert name not in without and any(n.startswith("optimizer.decoder.") for n in without)
+    torch.manual_seed(CONFIG.train.seed)
+    for name, parameter in Network(CONFIG.model).encoder.named_parameters():
+        assert torch.equal(without[f"model.encoder.{name}"], parameter)
+
+
 def test_two_processes_train_as_one(tiny_data, tmp_path):
     """Batch norms of the encoder are trained, too: their statistics are those of the whole batch."""
     config = tmp_path / "tiny.toml"

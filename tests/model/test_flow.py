@@ -3,7 +3,7 @@ import numpy as np
 import torch
 
 from stesa_cli.model.flow import LINES, backward_flow, grey
-from stesa_cli.model.network import State
+from stesa_cli.model.state import State
 from tests.networks import tiny_network
 
 NOISE = np.random.default_rng(0).random((160, 240, 3), np.float32)
@@ -18,10 +18,12 @@ def part(top: int, left: int) -> torch.Tensor:
 def test_the_flow_says_where_each_pixel_was():
     frames = torch.cat([part(20, 30), part(20, 30)]), torch.cat([part(24, 38), part(20, 30)])
     flow = backward_flow(*map(grey, frames))
-    assert flow.shape == (2, 2, 96, 128)
-    inner = flow[0, :, 16:-16, 16:-16]
+    assert flow.shift.shape == (2, 2, 96, 128) and flow.error.shape == (2, 1, 96, 128)
+    inner = flow.shift[0, :, 16:-16, 16:-16]
     assert (inner[0] * 128 + 8).abs().median() < 0.25 and (inner[1] * 96 + 4).abs().median() < 0.25
-    assert flow[1].abs().max() < 0.01
+    assert flow.shift[1].abs().max() < 0.01
+    unexplained = (grey(frames[0])[0].float() - grey(frames[1])[0].float()).abs().mean() / 255
+    assert flow.error[0, :, 16:-16, 16:-16].mean() < 0.2 * unexplained and flow.error[1].max() < 0.02
 
 
 def test_large_frames_are_compared_reduced():
@@ -52,7 +54,7 @@ def test_a_shifted_frame_finds_its_states_there():
     for shift in (0, 32):
         _, state = network.start(network.encode(big[:, :, 100:356, 100:484]), masks)
         seen = network.encode(big[:, :, 100:356, 100 - shift : 484 - shift])
-        carried = state.carried(backward_flow(seen.grey, state.grey)).masks
+        carried = state.carried(network.flow(seen, state).shift).masks
         found.append(carried[..., 20:100, 40 + shift // 2 : 140 + shift // 2])
     torch.testing.assert_close(found[0], masks[..., 20:100, 40:140], atol=0.02, rtol=0)
     assert (found[0] - found[1]).abs().mean() < 0.02

@@ -4,12 +4,13 @@ part. A network that sees none in training, where it knows the sequences, does n
 import cv2
 import numpy as np
 
+from stesa_cli.data.motion import Layer
 from stesa_cli.masks import VOID
 
 STRIDE = 4
 """Flaws are drawn at a fourth of the frame's resolution."""
 MOST = 3
-SIZES = 0.04, 0.25
+SIZES = 0.04, 0.35
 """Half axes of the ellipse that a flaw stays in, in heights of the frame."""
 NEAR = 0.2
 """How far beside the object a thing begins that is taken for a part, in heights of the frame."""
@@ -43,3 +44,24 @@ def draw_flaws(frame: np.ndarray, labels: np.ndarray, ids: list[int], random: np
             region = cv2.bitwise_and(region, cv2.dilate(filled[1:-1, 1:-1], np.ones((3, 3), np.uint8)))
         flaws[region > 0] = 0 if lost else chosen
     return flaws
+
+
+def cover(layer: Layer, chosen: int, random: np.random.Generator) -> None:
+    """Cover parts of the object ``chosen`` in the first frame of ``layer``, or in the first two, in place, with what is
+    beside it: parts that come into view later, and that the given mask has not."""
+    height, width = layer[0][1].shape
+    places = np.argwhere(layer[0][1] == chosen)
+    if not len(places):
+        return
+    region = np.zeros((height, width), np.uint8)
+    scale = np.sqrt(len(places))
+    for _ in range(random.integers(1, MOST + 1)):
+        y, x = places[random.integers(len(places))].tolist()
+        axes = np.maximum(1, random.uniform(0.15, 0.6, 2) * scale).astype(int).tolist()
+        cv2.ellipse(region, (x, y), axes, random.uniform(0, 180), 0, 360, 1, -1)
+    away = random.uniform(0.2, 0.8, 2) * (height, width)
+    shift = away.astype(int).tolist()
+    for t in range(random.integers(1, 3)):
+        image, labels = layer[t]
+        free = (region > 0) & (np.roll(labels, shift, (0, 1)) == 0)
+        layer[t] = np.where(free[..., None], np.roll(image, shift, (0, 1)), image), np.where(free, 0, labels)

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from stesa_cli.config import Config
 from stesa_cli.data.clip import Clip
-from stesa_cli.data.flaws import STRIDE, draw_flaws
+from stesa_cli.data.flaws import STRIDE, cover, draw_flaws
 from stesa_cli.data.motion import Layer, moved, relit
 from stesa_cli.data.sequence import VideoSequence
 from stesa_cli.data.transforms import augment, augmentation
@@ -48,6 +48,8 @@ class ClipConfig(Config):
     """What that share has become by the end of the stage (scheduled sampling); not set, it stays."""
     flaws: float = Field(0, ge=0, le=1)
     """Share of frames after which the mask that is handed on has parts that are lost, or too much."""
+    cover: float = Field(0, ge=0, le=1)
+    """Share of clips in which parts of an object are covered at first, and come into view later."""
     sharpen: float = Field(0, ge=0, le=1)
     """Share of clips that are sharpened: enlarged crops are softer than the frames of a video in use."""
     light: float = Field(0, ge=0, le=1)
@@ -111,6 +113,8 @@ class ClipDataset(Dataset[Clip]):
         chosen = list(_entries([labels for _, labels in layer]))
         random.shuffle(chosen)
         chosen = chosen[: config.objects]
+        if chosen and config.cover and random.random() < config.cover:
+            cover(layer, chosen[0], random)
         if random.random() < config.paste:
             pasted = self._paste(layer, config, random)
             # one paste in three is a passer-by that hides things and must be told from the objects

@@ -40,6 +40,7 @@ class StageConfig(Config):
     decoder_rate: Rate = 4e-4
     encoder_rate: Rate = 2e-5
     """Where it is 0 in all stages of a run, a step is a fifth quicker."""
+    motion_rate: Rate = 2e-3
     warmup: int = Field(100, ge=0)
     floor: Rate = 0.02
     """The cosine schedule ends at this share of the rates."""

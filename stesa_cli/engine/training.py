@@ -78,10 +78,13 @@ class Trainer:
         place(self.network, self.accelerator.device)
         self.ema = AveragedModel(self.network, multi_avg_fn=_average(config.train.ema), use_buffers=True).eval()
         trained = [(name, p) for name, p in self.network.named_parameters() if p.requires_grad]
-        encoder = [p for name, p in trained if name.startswith("encoder.")]
-        decoder = [p for name, p in trained if not name.startswith("encoder.")]
+        parts: dict[str, list[torch.nn.Parameter]] = {"encoder": [], "motion": [], "decoder": []}
+        for name, parameter in trained:
+            parts[part if (part := name.partition(".")[0]) in parts else "decoder"].append(parameter)
         optimizer = torch.optim.AdamW if config.train.optimizer == "adamw" else torch.optim.Adam
-        self.optimizer = optimizer([{"params": encoder}, {"params": decoder}], weight_decay=config.train.weight_decay)
+        self.optimizer = optimizer(
+            [{"params": part} for part in parts.values()], weight_decay=config.train.weight_decay
+        )
         self.step, self.best = 0, -1.0
         if self.folder.last.is_file():
             self._restore()
@@ -148,7 +151,8 @@ class Trainer:
         self.model.train()
         if train.batch_norm == "frozen":
             freeze_batch_norm(self.network)
-        for group, rate in zip(self.optimizer.param_groups, (stage.encoder_rate, stage.decoder_rate), strict=True):
+        rates = stage.encoder_rate, stage.motion_rate, stage.decoder_rate
+        for group, rate in zip(self.optimizer.param_groups, rates, strict=True):
             group["lr"] = rate * stage.rate(within)
         parts = []
         for number, batch in enumerate(batches, 1):

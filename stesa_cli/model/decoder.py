@@ -53,8 +53,8 @@ class Decoder(nn.Module):
     ) -> tuple[Tensor, Tensor | None, Hidden]:
         """``skips`` coarse to fine; ``masks`` (B, O, H/2, W/2) of the previous frame; ``answers`` (B, O, V, h, w) from
         the memory; ``temporal`` the hidden states of the previous frame; ``motion`` (B, O, C, h, w) is added to the
-        skips. Returns the logits (B, O, H/2, W/2), the auxiliary logits (B, O, h, w) or None, and the new hidden
-        states."""
+        coarsest skips. Returns the logits (B, O, H/2, W/2), the auxiliary logits (B, O, h, w) or None, and the new
+        hidden states."""
         objects = masks.shape[1]
         pyramid = [reduce(masks, 2 ** (4 - level), self.reduction) for level in range(len(skips))]
         zeros = [s.new_zeros(s.shape[0], c, *s.shape[2:]) for s, c in zip(skips, self.hidden, strict=True)]
@@ -62,7 +62,7 @@ class Decoder(nn.Module):
         hidden: Hidden = [[] for _ in skips]
         for o in range(objects):
             for k, recurrence in enumerate(self.cells):
-                skip = skips[k] if motion is None else skips[k] + motion[k][:, o]
+                skip = skips[k] if motion is None or k >= len(motion) else skips[k] + motion[k][:, o]
                 parts = [skip, pyramid[k][:, o : o + 1].to(skip.dtype)]
                 if k > 0:
                     parts.insert(0, upsample(spatial[k - 1], skip.shape[2:]))

@@ -4,6 +4,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stesa_cli.model.decoder import reduce, upsample
 from stesa_cli.model.flow import Flow
 
 PIXEL = 1 / 480
@@ -15,11 +16,11 @@ CHANNELS = 4
 def relative_motion(flow: Flow, masks: Tensor) -> Tensor:
     """For masks (B, O, H, W) of the frame before in [0, 1], carried along the ``flow`` to it: how far each pixel's
     motion is from the background's and from the object's mean, how badly the flow explains it, and the mask itself,
-    (B, O, CHANNELS, H / 2, W / 2) float32.
+    (B, O, CHANNELS, H / 4, W / 4) float32.
 
     Distances are logarithms, log(1 + pixels at 480 lines). The background's motion is the affine one that most pixels
     outside of all masks have (least squares, reweighted)."""
-    small = F.avg_pool2d(masks.detach().float(), 2)
+    small = reduce(masks.detach().float(), 4, "area")
     size = small.shape[2:]
     shift, error = (F.interpolate(m.to(small), size=size, mode="bilinear", antialias=True) for m in vars(flow).values())
     shift = shift * shift.new_tensor([masks.shape[3] / masks.shape[2], 1]).view(2, 1, 1) / PIXEL
@@ -48,29 +49,38 @@ def _affine(flow: Tensor, weights: Tensor) -> Tensor:
 
 
 class MotionPyramid(nn.Module):
-    """``relative_motion`` -> what is added to the skips of each object; nothing, before it is trained."""
+    """``relative_motion`` -> what is added to the three coarsest skips of each object (nothing, before it is trained),
+    and the masks that motion alone tells: to predict these keeps it from leaving all to the look of things."""
 
     def __init__(self, channels: int, skips: tuple[int, ...]) -> None:
         super().__init__()
-        widths = [channels * 2 ** min(level, 2) for level in range(len(skips))]  # fine to coarse
-        inputs = [CHANNELS, *widths[:-1]]
-        self.levels = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv2d(i, w, 3, padding=1, stride=1 if level == 0 else 2),
-                nn.ReLU(),
-                nn.Conv2d(w, w, 3, padding=1),
-                nn.ReLU(),
-            )
-            for level, (i, w) in enumerate(zip(inputs, widths, strict=True))
+        fine, middle, coarse = channels, 2 * channels, 2 * channels
+        self.down = nn.ModuleList(
+            [_convolved(CHANNELS, fine), _convolved(fine, middle, 2), _convolved(middle, coarse, 2)]
         )
-        self.out = nn.ModuleList(nn.Conv2d(w, s, 1) for w, s in zip(widths, reversed(skips), strict=True))
-        for parameter in self.out.parameters():
+        self.up = nn.ModuleList([_convolved(coarse + middle, middle), _convolved(middle + fine, fine)])
+        self.skips = nn.ModuleList(nn.Conv2d(w, s, 1) for w, s in zip((coarse, middle, fine), skips[:3], strict=True))
+        for parameter in self.skips.parameters():
             nn.init.zeros_(parameter)
+        self.out = nn.Conv2d(fine, 1, 3, padding=1)
 
-    def forward(self, cues: Tensor) -> list[Tensor]:
-        """(B, O, CHANNELS, H / 4, W / 4) -> per level, coarse to fine, (B, O, C, h, w)."""
-        maps, found = cues.flatten(0, 1).contiguous(memory_format=torch.channels_last), []
-        for level, out in zip(self.levels, self.out, strict=True):
-            maps = level(maps)
-            found.append(out(maps).unflatten(0, cues.shape[:2]))
-        return found[::-1]
+    def forward(self, cues: Tensor) -> tuple[list[Tensor], Tensor]:
+        """(B, O, CHANNELS, H / 8, W / 8) -> per level, coarse to fine, (B, O, C, h, w); logits (B, O, H / 8, W / 8)."""
+        maps = [cues.flatten(0, 1).contiguous(memory_format=torch.channels_last)]
+        for down in self.down:
+            maps.append(down(maps[-1]))
+        found = [maps.pop()]
+        for up in self.up:
+            beside = maps.pop()
+            found.append(up(torch.cat([upsample(found[-1], beside.shape[2:]), beside], 1)))
+        added = [skip(level).unflatten(0, cues.shape[:2]) for skip, level in zip(self.skips, found, strict=True)]
+        return added, self.out(found[-1]).unflatten(0, cues.shape[:2])[:, :, 0]
+
+
+def _convolved(inputs: int, outputs: int, stride: int = 1) -> nn.Module:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1, stride=stride),
+        nn.ReLU(),
+        nn.Conv2d(outputs, outputs, 3, padding=1),
+        nn.ReLU(),
+    )

@@ -59,7 +59,7 @@ class ModelConfig(Config):
     flow: bool = False
     """Masks and hidden states of the last frame are carried along the optical flow before they are used."""
     motion: int = Field(0, ge=0)
-    """Channels, at stride 4, of what the decoder sees of the motion of each object against the background's, or 0."""
+    """Channels, at stride 8, of what the decoder sees of the motion of each object against the background's, or 0."""
 
     @model_validator(mode="after")
     def _fits(self) -> "ModelConfig":
@@ -69,6 +69,8 @@ class ModelConfig(Config):
             raise ValueError("reset_gates, states, candidate and carry are settings of recurrence = 'gru'")
         if self.motion and not self.flow:
             raise ValueError("motion needs flow = true")
+        if self.motion and self.auxiliary:
+            raise ValueError("motion has an auxiliary loss of its own: set auxiliary = false")
         return self
 
 
@@ -203,17 +205,18 @@ class Network(nn.Module):
 
     def decode(self, features: Features, state: State, flow: Flow | None = None) -> tuple[Prediction, Hidden]:
         """What the frame shows of the objects of ``state``, and their new hidden states."""
-        answers = motion = None
+        answers = motion = by_motion = None
         if flow is not None:
             state = state.carried(flow.shift)
             if self.motion is not None:
-                motion = self.motion(relative_motion(flow, state.masks))
+                motion, by_motion = self.motion(relative_motion(flow, state.masks))
         if self.memory is not None and state.memory is not None and features.key is not None:
             answers = self.memory.read(features.key, state.memory).transpose(2, 3)
             answers = answers.unflatten(-1, features.middle.shape[2:])
         objects, auxiliary, hidden = self.decoder(features.skips, state.masks, answers, state.hidden, motion)
         objects = objects.float().masked_fill(~state.valid[..., None, None], OFF)
-        return Prediction(soft_aggregation(objects), objects, auxiliary), hidden
+        other = auxiliary if by_motion is None else by_motion
+        return Prediction(soft_aggregation(objects), objects, other), hidden
 
     def advance(
         self, features: Features, state: State, masks: Tensor, present: Tensor | None = None, given: bool = False

@@ -1,6 +1,6 @@
 import numpy as np
 
-from stesa_cli.data.flaws import draw_flaws
+from stesa_cli.data.flaws import cover, draw_flaws
 from stesa_cli.masks import VOID
 
 FRAME = np.full((128, 192, 3), 40, np.uint8)
@@ -33,3 +33,25 @@ def test_many_flaws_end_where_the_colour_does():
 
 def test_an_object_that_is_not_there_has_no_flaws():
     assert (draw_flaws(FRAME, LABELS, [3], np.random.default_rng(0)) == VOID).all()
+
+
+def test_parts_are_covered_at_first_by_what_is_elsewhere():
+    covered = 0
+    for seed in range(20):
+        layer = [(FRAME, LABELS)] * 4
+        cover(layer, 1, np.random.default_rng(seed))
+        lengths = [(labels != LABELS).any() for _, labels in layer]
+        assert not lengths[2] and not lengths[3] and lengths[1] <= lengths[0]  # in one frame or two
+        image, labels = layer[0]
+        hidden = labels != LABELS
+        assert (labels[hidden] == 0).all() and image.dtype == labels.dtype == np.uint8
+        assert np.array_equal(image[~hidden & (LABELS > 0)], FRAME[~hidden & (LABELS > 0)])
+        assert (image[hidden] == 40).all()  # the object is nowhere twice
+        covered += hidden.any()
+    assert covered > 10 and (FRAME[LABELS == 1] == 200).all()
+
+
+def test_what_is_not_there_is_not_covered():
+    layer = [(FRAME, LABELS)] * 4
+    cover(layer, 3, np.random.default_rng(0))
+    assert all(image is FRAME and labels is LABELS for image, labels in layer)

@@ -3,7 +3,7 @@ import torch
 
 from stesa_cli.model.flow import Flow
 from stesa_cli.model.motion import CHANNELS, MotionPyramid, relative_motion
-from stesa_cli.model.network import Network
+from stesa_cli.model.network import ModelConfig, Network
 from tests.networks import MODEL, tiny_network
 
 Y, X = torch.meshgrid(torch.linspace(-1, 1, 96), torch.linspace(-1, 1, 128), indexing="ij")
@@ -21,28 +21,28 @@ def scene(height: int = 96, width: int = 128) -> tuple[Flow, torch.Tensor]:
     return Flow(shift[None], torch.full((1, 1, 96, 128), 0.5)), masks
 
 
-@pytest.mark.parametrize("scale", [1, 2])
+@pytest.mark.parametrize("scale", [2, 4])
 def test_what_moves_with_an_object_is_told_from_the_background(scale):
     flow, masks = scene(96 * scale, 128 * scale)
     cues = relative_motion(flow, masks)
-    assert cues.shape == (1, 2, CHANNELS, 48 * scale, 64 * scale) and cues.dtype == torch.float32
+    assert cues.shape == (1, 2, CHANNELS, 24 * scale, 32 * scale) and cues.dtype == torch.float32
     from_background, from_object, error, mask = cues[0, 0]
 
     def of(cue: torch.Tensor, rows: slice, columns: slice) -> torch.Tensor:
         return cue[rows.start * scale : rows.stop * scale, columns.start * scale : columns.stop * scale]
 
     background, held, unheld = (
-        (slice(36, 46), slice(4, 60)),
-        (slice(12, 28), slice(9, 15)),
-        (slice(12, 28), slice(17, 22)),
+        (slice(18, 23), slice(2, 30)),
+        (slice(6, 14), slice(5, 7)),
+        (slice(6, 14), slice(9, 11)),
     )
     assert of(from_background, *background).max() < 0.3 and of(from_object, *background).min() > 2
     expected = (torch.tensor([0.03 * 128 / 96, 0.02]).norm() * 480).log1p()
     for part in (held, unheld):
         torch.testing.assert_close(of(from_background, *part).mean(), expected, atol=0.05, rtol=0)
         assert of(from_object, *part).max() < 0.8
-    assert of(from_object, slice(12, 28), slice(47, 53)).min() > 3  # the other thing
-    assert torch.equal(mask, torch.nn.functional.avg_pool2d(masks, 2)[0, 0]) and (error == 0.5).all()
+    assert of(from_object, slice(6, 14), slice(24, 26)).min() > 3  # the other thing
+    assert torch.equal(mask, torch.nn.functional.avg_pool2d(masks, 4)[0, 0]) and (error == 0.5).all()
 
 
 def test_a_frame_without_background_or_object_has_cues_too():
@@ -64,16 +64,19 @@ def test_a_new_pyramid_adds_nothing_and_a_trained_one_something():
     without.load_state_dict({k: v for k, v in network.state_dict().items() if not k.startswith("motion.")})
     for found, expected in zip(network(*clip), without(*clip), strict=True):
         assert torch.equal(found.logits, expected.logits)
-    for out in network.motion.out:
-        torch.nn.init.normal_(out.weight)
+        assert found.auxiliary.shape == (1, 2, 8, 12) and expected.auxiliary is None
+    for skip in network.motion.skips:
+        torch.nn.init.normal_(skip.weight)
     assert all((a.logits != b.logits).any() for a, b in zip(network(*clip), without(*clip), strict=True))
 
 
-def test_the_pyramid_fits_the_skips_coarse_to_fine():
-    found = MotionPyramid(4, (9, 8, 7, 6))(torch.rand(2, 3, CHANNELS, 24, 32))
-    assert [tuple(level.shape) for level in found] == [
-        (2, 3, 9, 3, 4),
-        (2, 3, 8, 6, 8),
-        (2, 3, 7, 12, 16),
-        (2, 3, 6, 24, 32),
-    ]
+def test_the_pyramid_fits_the_coarsest_skips():
+    added, logits = MotionPyramid(4, (9, 8, 7, 6))(torch.rand(2, 3, CHANNELS, 12, 16))
+    assert [tuple(level.shape) for level in added] == [(2, 3, 9, 3, 4), (2, 3, 8, 6, 8), (2, 3, 7, 12, 16)]
+    assert logits.shape == (2, 3, 12, 16)
+
+
+def test_motion_has_its_own_loss_and_needs_flow():
+    for changes in ({"flow": False}, {"auxiliary": True, "nlb": "res3"}):
+        with pytest.raises(ValueError, match="motion"):
+            ModelConfig.model_validate(MODEL.model_dump(exclude={"pairwise"}) | changes)

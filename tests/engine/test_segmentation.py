@@ -113,15 +113,19 @@ def test_many_objects_go_through_in_chunks(segmenter, monkeypatch):
     labels = np.zeros((90, 150), np.uint8)
     for i in range(40):
         labels[2 * i : 2 * i + 2] = i + 1
-    decoded = []
-    decode = segmenter.network.decode
-    monkeypatch.setattr(
-        segmenter.network, "decode", lambda f, state: (decoded.append(state.masks.shape[1]), decode(f, state))[1]
-    )
+    network, decoded, sought = segmenter.network, [], []
+    decode, flow = network.decode, network.flow
+
+    def seen_decode(features, state, flow=None):
+        decoded.append(state.masks.shape[1])
+        return decode(features, state, flow)
+
+    monkeypatch.setattr(network, "decode", seen_decode)
+    monkeypatch.setattr(network, "flow", lambda *each: (sought.append(each), flow(*each))[1])
     segmenter.start(IMAGE, labels)
     decoded.clear()
     probabilities = segmenter.step(IMAGE)
-    assert decoded == [16, 16, 8] and segmenter.ids == list(range(1, 41))
+    assert decoded == [16, 16, 8] and len(sought) == 1 and segmenter.ids == list(range(1, 41))
     torch.testing.assert_close(probabilities.sum(0), torch.ones(90, 150))
 
 

@@ -34,8 +34,9 @@ def test_every_config_runs_forward_and_backward(name):
     last = predictions[-1]
     assert last.logits.shape == (2, 3, 32, 48) and last.objects.shape == (2, 2, 32, 48)
     loss = last.logits.sigmoid().mean()
-    if config.auxiliary:
-        stride = {"res3": 8, "res4": 16, "res5": 32}[config.nlb]
+    assert (last.auxiliary is not None) == bool(config.auxiliary or config.motion)
+    if last.auxiliary is not None:
+        stride = {"res3": 8, "res4": 16, "res5": 32, "none": 8}[config.nlb]
         assert last.auxiliary.shape == (2, 2, 64 // stride, 96 // stride)
         loss = loss + last.auxiliary.sigmoid().mean()
     loss.backward()

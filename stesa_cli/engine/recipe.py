@@ -39,8 +39,9 @@ class StageConfig(Config):
     trained batch norms, whose statistics are those of a part."""
     decoder_rate: Rate = 4e-4
     encoder_rate: Rate = 2e-5
-    """Where it is 0 in all stages of a run, a step is a fifth quicker."""
+    """Where it is 0 in all stages of a run, the encoder is frozen, and a step a fifth quicker."""
     motion_rate: Rate = 2e-3
+    """Of the motion pyramid, which begins as nothing: at the decoder's rate it stays unused."""
     warmup: int = Field(100, ge=0)
     floor: Rate = 0.02
     """The cosine schedule ends at this share of the rates."""

@@ -204,7 +204,8 @@ class Network(nn.Module):
         return None if features.grey is None or state.grey is None else backward_flow(features.grey, state.grey)
 
     def decode(self, features: Features, state: State, flow: Flow | None = None) -> tuple[Prediction, Hidden]:
-        """What the frame shows of the objects of ``state``, and their new hidden states."""
+        """What the frame shows of the objects of ``state``, and their new hidden states; ``flow`` to the frame of
+        ``state``, None for that frame itself or a network without it. With motion, ``auxiliary`` is what that tells."""
         answers = motion = by_motion = None
         if flow is not None:
             state = state.carried(flow.shift)
@@ -215,8 +216,7 @@ class Network(nn.Module):
             answers = answers.unflatten(-1, features.middle.shape[2:])
         objects, auxiliary, hidden = self.decoder(features.skips, state.masks, answers, state.hidden, motion)
         objects = objects.float().masked_fill(~state.valid[..., None, None], OFF)
-        other = auxiliary if by_motion is None else by_motion
-        return Prediction(soft_aggregation(objects), objects, other), hidden
+        return Prediction(soft_aggregation(objects), objects, auxiliary if by_motion is None else by_motion), hidden
 
     def advance(
         self, features: Features, state: State, masks: Tensor, present: Tensor | None = None, given: bool = False

@@ -14,25 +14,26 @@ SIZES = 0.04, 0.35
 """Half axes of the ellipse that a flaw stays in, in heights of the frame."""
 NEAR = 0.2
 """How far beside the object a thing begins that is taken for a part, in heights of the frame."""
-LOST = 0.75
-"""Share of the flaws that are parts lost."""
 TOLERANCES = 8, 30
 """How much the colour within a flaw may differ, of 255."""
 
 
-def draw_flaws(frame: np.ndarray, labels: np.ndarray, ids: list[int], random: np.random.Generator) -> np.ndarray:
-    """A frame (H, W, 3) uint8 RGB, its label map (H, W) uint8 and the ``ids`` that may have flaws -> what is predicted
-    wrongly as what, (H / 4, W / 4) uint8, VOID where nothing is wrong. Flaws end where the colour does, or bluntly."""
+def draw_flaws(
+    frame: np.ndarray, labels: np.ndarray, ids: list[int], lost: float, random: np.random.Generator
+) -> np.ndarray:
+    """A frame (H, W, 3) uint8 RGB, its label map (H, W) uint8 and the ``ids`` that may have flaws, of which the share
+    ``lost`` are parts lost -> what is predicted wrongly as what, (H / 4, W / 4) uint8, VOID where nothing is wrong.
+    Flaws end where the colour does, or bluntly."""
     height, width = (side // STRIDE for side in labels.shape)
     small = cv2.GaussianBlur(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA), (3, 3), 0)
     labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
     flaws = np.full((height, width), VOID, np.uint8)
     for _ in range(random.integers(1, MOST + 1)):
-        chosen, lost = ids[random.integers(len(ids))], random.random() < LOST
+        chosen, missing = ids[random.integers(len(ids))], random.random() < lost
         places = np.argwhere(labels == chosen)
         if not len(places):
             continue
-        place = places[random.integers(len(places))] + (0 if lost else random.normal(0, NEAR * height, 2))
+        place = places[random.integers(len(places))] + (0 if missing else random.normal(0, NEAR * height, 2))
         y, x = np.clip(place.round().astype(int), 0, [height - 1, width - 1]).tolist()
         axes = np.maximum(1, random.uniform(*SIZES, 2) * height).astype(int).tolist()
         region = cv2.ellipse(np.zeros_like(labels), (x, y), axes, random.uniform(0, 180), 0, 360, 1, -1)
@@ -42,7 +43,7 @@ def draw_flaws(frame: np.ndarray, labels: np.ndarray, ids: list[int], random: np
             flags = 4 | cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE | 1 << 8
             cv2.floodFill(small, filled, (x, y), 0, limits, limits, flags)
             region = cv2.bitwise_and(region, cv2.dilate(filled[1:-1, 1:-1], np.ones((3, 3), np.uint8)))
-        flaws[region > 0] = 0 if lost else chosen
+        flaws[region > 0] = 0 if missing else chosen
     return flaws
 
 

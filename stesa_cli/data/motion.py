@@ -54,6 +54,36 @@ def relit(layer: Layer, random: np.random.Generator) -> Layer:
     ]
 
 
+def trail(layer: Layer, chosen: int, random: np.random.Generator) -> None:
+    """Smoke, dust or a shadow beside the object ``chosen`` of ``layer``, in place, behind it or thinly over it, that
+    moves with it as it grows: what moves with an object need not be it."""
+    areas = [np.argwhere(labels == chosen) for _, labels in layer]
+    if not len(areas[0]):
+        return
+    scale, dark = np.sqrt(len(areas[0])), random.random() < 0.3
+    # centre, half axes and growth, in sizes of the object; a shadow is flat
+    away = random.normal(0, 0.6, 2) + ([0.4, 0] if dark else [0, 0])
+    axes = random.uniform(0.25, 0.9, 2) * ([0.4, 1] if dark else [1, 1])
+    grown, drift = random.uniform(0, 0.3), random.normal(0, 0.05, 2)
+    colour = random.uniform(0, 60) if dark else random.uniform(90, 255) + random.normal(0, 12, 3)
+    dense, soft, over = random.uniform(0.3, 0.9), random.uniform(0.1, 0.6), 0.4 * (random.random() < 0.3)
+    waves = np.zeros((64, 64), np.float32)
+    for cells in (4, 8, 16):
+        noise = random.normal(0, 1.5 / cells, (cells, cells)).astype(np.float32)
+        waves += cv2.resize(noise, (64, 64), interpolation=cv2.INTER_CUBIC)
+    centre = areas[0].mean(0)
+    for t, ((image, labels), places) in enumerate(zip(layer, areas, strict=True)):
+        centre = places.mean(0) if len(places) else centre
+        middle = centre + (away + t * drift) * scale
+        radii = axes * (1 + t * grown) * scale
+        y, x = (np.ogrid[: labels.shape[0], : labels.shape[1]][axis] - middle[axis] for axis in (0, 1))
+        y, x = np.broadcast_arrays((y / radii[0]).astype(np.float32), (x / radii[1]).astype(np.float32))
+        wave = cv2.remap(waves, 32 + 20 * x, 32 + 20 * y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+        alpha = dense * np.clip((1 + wave - np.hypot(x, y)) / soft, 0, 1)
+        alpha = cv2.GaussianBlur(np.where(labels == 0, alpha, over * alpha), (3, 3), 0)[..., None]
+        layer[t] = (image * (1 - alpha) + (colour + 30 * wave[..., None]) * alpha).clip(0, 255).astype(np.uint8), labels
+
+
 def _streak(path: np.ndarray) -> np.ndarray:
     """The blur kernel of a straight path (x, y) in pixels."""
     radius = int(np.ceil(np.abs(path).max() / 2))

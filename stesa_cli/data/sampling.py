@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from stesa_cli.config import Config
 from stesa_cli.data.clip import Clip
 from stesa_cli.data.flaws import STRIDE, cover, draw_flaws
-from stesa_cli.data.motion import Layer, moved, relit
+from stesa_cli.data.motion import Layer, moved, relit, trail
 from stesa_cli.data.sequence import VideoSequence
 from stesa_cli.data.transforms import augment, augmentation
 from stesa_cli.errors import InputError
@@ -48,8 +48,12 @@ class ClipConfig(Config):
     """What that share has become by the end of the stage (scheduled sampling); not set, it stays."""
     flaws: float = Field(0, ge=0, le=1)
     """Share of frames after which the mask that is handed on has parts that are lost, or too much."""
+    lost: float = Field(0.75, ge=0, le=1)
+    """Share of the flaws that are parts lost."""
     cover: float = Field(0, ge=0, le=1)
     """Share of clips in which parts of an object are covered at first, and come into view later."""
+    trail: float = Field(0, ge=0, le=1)
+    """Share of clips in which something that is no object moves with one: smoke, dust, its shadow."""
     sharpen: float = Field(0, ge=0, le=1)
     """Share of clips that are sharpened: enlarged crops are softer than the frames of a video in use."""
     light: float = Field(0, ge=0, le=1)
@@ -121,6 +125,8 @@ class ClipDataset(Dataset[Clip]):
             if pasted is not None and random.random() < 2 / 3:
                 at = int(random.integers(len(chosen) + 1))
                 chosen = [*chosen[:at], pasted, *chosen[at:]][: config.objects]
+        if chosen and config.trail and random.random() < config.trail:
+            trail(layer, chosen[random.integers(len(chosen))], random)
         frames = torch.from_numpy(np.stack([image for image, _ in layer])).permute(0, 3, 1, 2)
         frames, ids = augment(self.transform, frames, torch.from_numpy(np.stack([labels for _, labels in layer])))
         entries = _entries(ids.numpy())
@@ -137,7 +143,7 @@ class ClipDataset(Dataset[Clip]):
         for t in range(1, config.length if config.flaws else 0):
             entered = [i for i, entry in enumerate(given.tolist(), 1) if entry < t]
             if random.random() < config.flaws and t not in given:
-                drawn = draw_flaws(frames[t].permute(1, 2, 0).numpy(), labels[t].numpy(), entered, random)
+                drawn = draw_flaws(frames[t].permute(1, 2, 0).numpy(), labels[t].numpy(), entered, config.lost, random)
                 flaws[t] = torch.from_numpy(drawn)
         return Clip(frames.contiguous(), labels, given, truth_fed, flaws)
 

@@ -30,9 +30,11 @@ def place(network: Module, device: torch.device) -> None:
     """Move a network to a device, channels last, which convolutions prefer."""
     network.to(device)
     network.to(memory_format=torch.channels_last)
+    if device.type == "cpu":
+        _keep_freed_memory()
 
 
-def keep_freed_memory() -> None:
+def _keep_freed_memory() -> None:
     """Have glibc keep what is freed. Else the maps of every frame, tens of megabytes each, are got from the system
     anew, page by page, which a CPU spends much of its time on."""
     with suppress(OSError, AttributeError):  # another C library

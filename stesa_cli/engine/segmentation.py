@@ -14,7 +14,7 @@ from torch import Tensor
 
 from stesa_cli.engine.checkpoint import load_network
 from stesa_cli.engine.edges import sharpened
-from stesa_cli.engine.runtime import Precision, autocast, find_device, keep_freed_memory, place
+from stesa_cli.engine.runtime import Precision, autocast, find_device, place
 from stesa_cli.engine.window import Window, around, union, whole
 from stesa_cli.errors import InputError, StesaError
 from stesa_cli.files import atomic
@@ -87,8 +87,6 @@ class Segmenter:
         self.device = find_device(device)
         self.network = network.eval()
         place(network, self.device)
-        if self.device.type == "cpu":
-            keep_freed_memory()
         self.views, self.precision = list(views) or [View(size)], precision
         memory = network.config.memory
         self.remembered = remembered or (memory.size if memory else 0)

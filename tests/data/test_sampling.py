@@ -10,7 +10,7 @@ import torch
 from stesa_cli.data import davis, stills
 from stesa_cli.data import youtube_vos as youtube_layout
 from stesa_cli.data.clip import Clip, collate
-from stesa_cli.data.motion import moved, relit
+from stesa_cli.data.motion import moved, relit, trail
 from stesa_cli.data.sampling import ClipConfig, ClipDataset
 from stesa_cli.errors import ConfigError, InputError
 from stesa_cli.masks import VOID
@@ -95,7 +95,9 @@ def test_gaps_grow_over_their_share_of_the_stage():
 def test_settings_that_are_off_draw_no_random_numbers(every):
     """So that the clips of a recipe stay what they were when a setting is added."""
     plain = ClipDataset(every, CLIP, 0, 140)[107]
-    clip = schedule(every, light=0.0, motion_blur=0.0, flaws=0.0, sharpen=0.0, truth_fed_end=CLIP.truth_fed)[107]
+    clip = schedule(
+        every, light=0.0, motion_blur=0.0, flaws=0.0, cover=0.0, trail=0.0, sharpen=0.0, truth_fed_end=CLIP.truth_fed
+    )[107]
     assert torch.equal(plain.frames, clip.frames) and torch.equal(plain.truth_fed, clip.truth_fed)
 
 
@@ -136,6 +138,30 @@ def test_motion_blur_smears_the_picture_and_not_the_mask():
     assert all((a[1] == b[1]).all() for a, b in zip(sharp, smeared, strict=True))
     assert smeared[1][0].std() < 0.9 * sharp[1][0].std()
     assert abs(smeared[1][0].mean() - sharp[1][0].mean()) < 2
+
+
+def test_a_trail_moves_with_its_object_and_is_no_part_of_it():
+    """Of an object that moves by 20 pixels a frame: what is changed beside it moves alike, if it does not leave."""
+    followed = []
+    for seed in range(20):
+        layer = [(np.full((240, 360, 3), 100, np.uint8), np.zeros((240, 360), np.uint8)) for _ in range(4)]
+        for t, (image, labels) in enumerate(layer):
+            image[80:160, 60 + 20 * t : 140 + 20 * t], labels[80:160, 60 + 20 * t : 140 + 20 * t] = 200, 1
+        before = [(image.copy(), labels) for image, labels in layer]
+        trail(layer, 1, np.random.default_rng(seed))
+        assert all(after[1] is was[1] for after, was in zip(layer, before, strict=True))
+        changed = [(a[0] != b[0]).any(2) & (b[1] == 0) for a, b in zip(layer, before, strict=True)]
+        if all(
+            where.sum() > 60 and not (where[0] | where[-1]).any() and not where[:, [0, -1]].any() for where in changed
+        ):
+            followed.append(np.diff([np.argwhere(where)[:, 1].mean() for where in changed]).mean())
+    assert len(followed) > 3 and abs(np.mean(followed) - 20) < 6
+
+
+def test_clips_have_trails(every):
+    plain, smoky = (schedule(every, trail=share, objects=1) for share in (0.0, 1.0))
+    pairs = [(plain[number], smoky[number]) for number in range(100, 105)]
+    assert sum(not torch.equal(one.frames, other.frames) for one, other in pairs) > 3
 
 
 def test_data_without_objects_end_in_an_error(every, monkeypatch):

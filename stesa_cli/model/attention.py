@@ -106,14 +106,12 @@ class SpaceTimeNonLocalBlock(nn.Module):
     Keys are cosine features of the stride-16 map, shared by all objects, with a learned temperature. From them the
     squared distance of the two positions is taken off, times a learned weight for the newest frame and another for the
     older ones: what looks the same is told apart by where it is. What is read per object is a learned value next to the
-    raw fine shape of its mask (``pixel_unshuffle`` of the stride-4 mask). Outside training the temperature is
-    multiplied by ``sharpen``, and ``trust`` is added to the affinities of frames with given masks."""
+    raw fine shape of its mask (``pixel_unshuffle`` of the stride-4 mask)."""
 
     FINE = 16  # pixels of the stride-4 mask in one stride-16 position
 
-    def __init__(self, features: int, keys: int, values: int, sharpen: float = 1.0, trust: float = 0.0) -> None:
+    def __init__(self, features: int, keys: int, values: int, sharpen: float = 1.0) -> None:
         super().__init__()
-        self.sharpen, self.trust = sharpen, trust
         self.to_key = nn.Conv2d(features, keys, 3, padding=1)
         self.to_value = nn.Sequential(
             nn.Conv2d(features + 2 * self.FINE, 128, 3, padding=1),
@@ -121,7 +119,7 @@ class SpaceTimeNonLocalBlock(nn.Module):
             nn.Conv2d(128, values, 3, padding=1),
         )
         # its logarithm, as steps of one size must move it as they move the other weights
-        self.log_temperature = nn.Parameter(torch.tensor(10.0).log())
+        self.log_temperature, self.sharpen = nn.Parameter(torch.tensor(10.0).log()), sharpen
         self.log_locality = nn.Parameter(torch.tensor([16.0, 2.0]).log())  # of the newest frame, of the older ones
         self.channels = values + self.FINE
         if keys + PLACE > self.channels:
@@ -151,16 +149,14 @@ class SpaceTimeNonLocalBlock(nn.Module):
     def read(self, key: Tensor, memory: Memory) -> Tensor:
         """The frame's keys (B, N, K + 4) -> what each object's memory answers, (B, O, N, V)."""
         values = torch.cat([entry.value for entry in memory.entries], -2)
-        sharpen, trust = (1.0, 0.0) if self.training else (self.sharpen, self.trust)
-        temperature = self.log_temperature.exp() * sharpen
+        temperature = self.log_temperature.exp() * (1.0 if self.training else self.sharpen)
         looks, x, y, square, one = _parts(key)
         # times a position of the memory: 2·xx' + 2·yy' - (x'² + y'²) - (x² + y²), the squared distance below zero
         query = torch.cat([looks * temperature, 2 * x, 2 * y, -one, -square], -1)
         newest, older = self.log_locality.exp()
         weights = [older] * (len(memory.entries) - 1) + [newest]
-        gain = looks.new_tensor([0, 0, -trust, 0])  # the third channel meets -1
         keys = [
-            torch.cat([entry.key[..., :-PLACE], entry.key[..., -PLACE:] * weight + gain * entry.given], -1)
+            torch.cat([entry.key[..., :-PLACE], entry.key[..., -PLACE:] * weight], -1)
             for entry, weight in zip(memory.entries, weights, strict=True)
         ]
         # keys of the values' width, laid out in a row: with these the fused kernel runs, three times as fast

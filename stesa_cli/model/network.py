@@ -34,8 +34,6 @@ class MemoryConfig(Config):
     size: int = Field(6, ge=1)
     sharpen: float = Field(1.0, gt=0)
     """Outside training the memory holds many more positions than a clip did: the temperature is multiplied by this."""
-    trust: float = 0.0
-    """Outside training what frames with given masks answer counts exp(trust) times: predictions may be wrong."""
 
 
 class ModelConfig(Config):
@@ -113,8 +111,7 @@ class Network(nn.Module):
         self.memory = None
         if config.memory is not None:
             memory = config.memory
-            sizes = memory.keys, memory.values
-            self.memory = SpaceTimeNonLocalBlock(coarse_to_fine[1], *sizes, memory.sharpen, memory.trust)
+            self.memory = SpaceTimeNonLocalBlock(coarse_to_fine[1], memory.keys, memory.values, memory.sharpen)
         make_cell: Any = ConvLSTM
         if config.recurrence == "gru":
             make_cell = partial(ConvGRU, **config.model_dump(include={"reset_gates", "states", "candidate", "carry"}))

@@ -70,20 +70,19 @@ def test_non_local_block(pairwise):
 
 
 def test_reading_the_memory_is_attention_over_all_positions():
-    block = SpaceTimeNonLocalBlock(6, keys=4, values=3, sharpen=1.5, trust=0.7).eval()
+    block = SpaceTimeNonLocalBlock(6, keys=4, values=3, sharpen=1.5).eval()
     features, masks = torch.randn(1, 6, 2, 3), torch.rand(1, 2, 8, 12)
     memory = Memory(1, 3)
     for index in range(3):
         memory = memory.write(
-            Entry(index, block.key(features + index), block.value(features + index, masks, masks.flip(1)), index == 1)
+            Entry(index, block.key(features + index), block.value(features + index, masks, masks.flip(1)))
         )
     keys, values = (torch.cat([getattr(e, part) for e in memory.entries], -2)[0] for part in ("key", "value"))
     looks = F.normalize(block.to_key(features)[0], dim=0).flatten(1).T
     # centres of the positions, in heights of the frame
     places = torch.tensor([[y / 2, x / 2] for y in range(2) for x in range(3)])
     away = torch.cdist(places, places).square().repeat(1, 3) * torch.tensor([2.0, 2.0, 16.0]).repeat_interleave(6)
-    trusted = torch.tensor([0, 0.7, 0]).repeat_interleave(6)
-    affinity = (1.5 * block.log_temperature.exp() * looks @ keys[:, :4].T - away + trusted).softmax(1)
+    affinity = (1.5 * block.log_temperature.exp() * looks @ keys[:, :4].T - away).softmax(1)
     expected = torch.stack([affinity @ of for of in values])[None]
     assert_close(block.read(block.key(features), memory), expected, atol=1e-5, rtol=1e-4)
     assert expected.shape == (1, 2, 6, 3 + 16)

@@ -1,4 +1,4 @@
-"""Synthetic motion for still photographs and pasted objects, with the light and the blur that come with it."""
+"""Synthetic motion for still photographs and pasted objects, and the light, blur and smoke that come with it."""
 
 import cv2
 import numpy as np
@@ -76,8 +76,8 @@ def trail(layer: Layer, chosen: int, random: np.random.Generator) -> None:
         centre = places.mean(0) if len(places) else centre
         middle = centre + (away + t * drift) * scale
         radii = axes * (1 + t * grown) * scale
-        y, x = (np.ogrid[: labels.shape[0], : labels.shape[1]][axis] - middle[axis] for axis in (0, 1))
-        y, x = np.broadcast_arrays((y / radii[0]).astype(np.float32), (x / radii[1]).astype(np.float32))
+        grid = np.indices(labels.shape).transpose(1, 2, 0)
+        y, x = cv2.split(((grid - middle) / radii).astype(np.float32))
         wave = cv2.remap(waves, 32 + 20 * x, 32 + 20 * y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
         alpha = dense * np.clip((1 + wave - np.hypot(x, y)) / soft, 0, 1)
         alpha = cv2.GaussianBlur(np.where(labels == 0, alpha, over * alpha), (3, 3), 0)[..., None]

@@ -158,6 +158,13 @@ def test_a_trail_moves_with_its_object_and_is_no_part_of_it():
     assert len(followed) > 3 and abs(np.mean(followed) - 20) < 6
 
 
+def test_what_is_not_there_has_no_trail():
+    still = (np.full((64, 96, 3), 100, np.uint8), np.zeros((64, 96), np.uint8))
+    layer = [still] * 3
+    trail(layer, 1, np.random.default_rng(0))
+    assert all(image is still[0] and labels is still[1] for image, labels in layer)
+
+
 def test_clips_have_trails(every):
     plain, smoky = (schedule(every, trail=share, objects=1) for share in (0.0, 1.0))
     pairs = [(plain[number], smoky[number]) for number in range(100, 105)]

@@ -52,6 +52,9 @@ class ClipConfig(Config):
     """Share of the flaws that are parts lost."""
     cover: float = Field(0, ge=0, le=1)
     """Share of clips in which parts of an object are covered at first, and come into view later."""
+    intruder: float = Field(0, ge=0, le=1)
+    """Share of clips in which a look-alike, or an object of another picture, comes in later and is none of those
+    followed."""
     trail: float = Field(0, ge=0, le=1)
     """Share of clips in which something that is no object moves with one: smoke, dust, its shadow."""
     sharpen: float = Field(0, ge=0, le=1)
@@ -125,6 +128,8 @@ class ClipDataset(Dataset[Clip]):
             if pasted is not None and random.random() < 2 / 3:
                 at = int(random.integers(len(chosen) + 1))
                 chosen = [*chosen[:at], pasted, *chosen[at:]][: config.objects]
+        if chosen and config.intruder and random.random() < config.intruder:
+            self._intrude(layer, chosen, config, random)
         if chosen and config.trail and random.random() < config.trail:
             trail(layer, chosen[random.integers(len(chosen))], random)
         frames = torch.from_numpy(np.stack([image for image, _ in layer])).permute(0, 3, 1, 2)
@@ -169,11 +174,8 @@ class ClipDataset(Dataset[Clip]):
     def _paste(self, layer: Layer, config: ClipConfig, random: np.random.Generator) -> int | None:
         """Paste an object of another picture, or of the clip itself, over ``layer``, in place; return its id, or None
         if there was none."""
-        if config.lookalike and random.random() < config.lookalike:
-            turn = random.choice([-1, 1])
-            other = [(image[:, ::turn], labels[:, ::turn]) for image, labels in layer]
-        else:
-            other = self._layer(config, random)
+        alike = config.lookalike and random.random() < config.lookalike
+        other = _turned(layer, random) if alike else self._layer(config, random)
         ids = object_ids(other[0][1])
         if not ids:
             return None
@@ -181,14 +183,48 @@ class ClipDataset(Dataset[Clip]):
         new = max(i for labels in layer for i in [*object_ids(labels[1]), 0]) + 1
         if new >= VOID:
             return None
-        size = layer[0][0].shape[:2]
-        cut = [(image, (labels == chosen).astype(np.uint8)) for image, labels in other]
-        for t, (image, mask) in enumerate(moved(cut, random, elastic=False, size=size, spread=0.3, border=False)):
-            alpha = cv2.GaussianBlur(mask * np.float32(1), (3, 3), 0)[..., None]
-            under, labels = layer[t]
-            blended = image * alpha + under * (1 - alpha)
-            layer[t] = blended.round().astype(np.uint8), np.where(mask > 0, new, labels).astype(np.uint8)
+        cut = moved(_cut(other, chosen), random, elastic=False, size=layer[0][1].shape, spread=0.3, border=False)
+        for t, (image, mask) in enumerate(cut):
+            layer[t] = _over(layer[t], image, mask, new)
         return new
+
+    def _intrude(self, layer: Layer, chosen: list[int], config: ClipConfig, random: np.random.Generator) -> None:
+        """Let a look-alike of one of the objects ``chosen``, or an object of another picture, come into ``layer``, in
+        place, as part of the background: from a frame after the first on, mostly behind what is followed."""
+        alike, behind = random.random() < 0.7, random.random() < 0.8
+        other = _turned(layer, random) if alike else self._layer(config, random)
+        ids = [i for i in object_ids(other[0][1]) if not alike or i in chosen]
+        if not ids:
+            return
+        if random.random() < 0.5:  # seldom in step with the object
+            other = other[::-1]
+        cut = _cut(other, ids[random.integers(len(ids))])
+        if random.random() < 0.5:
+            cut = relit(cut[:1] * len(cut), random) if random.random() < 0.5 else cut[:1] * len(cut)
+        cut = moved(cut, random, elastic=False, size=layer[0][1].shape, spread=0.3, border=False)
+        for t in range(random.integers(1, len(layer)), len(layer)):
+            image, mask = cut[t]
+            layer[t] = _over(layer[t], image, mask * (layer[t][1] == 0) if behind else mask, 0)
+
+
+def _turned(layer: Layer, random: np.random.Generator) -> Layer:
+    """As it is, or mirrored."""
+    turn = random.choice([-1, 1])
+    return [(image[:, ::turn], labels[:, ::turn]) for image, labels in layer]
+
+
+def _cut(layer: Layer, chosen: int) -> Layer:
+    """With the mask, 0 or 1, of one object instead of labels."""
+    return [(image, (labels == chosen).astype(np.uint8)) for image, labels in layer]
+
+
+def _over(
+    under: tuple[np.ndarray, np.ndarray], image: np.ndarray, mask: np.ndarray, new: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """A frame and its labels with what ``mask`` (H, W), 0 or 1, has of an ``image`` over it, labelled ``new``."""
+    alpha = cv2.GaussianBlur(mask * np.float32(1), (3, 3), 0)[..., None]
+    blended = image * alpha + under[0] * (1 - alpha)
+    return blended.round().astype(np.uint8), np.where(mask > 0, new, under[1]).astype(np.uint8)
 
 
 def _entries(labels: Iterable[np.ndarray]) -> dict[int, int]:

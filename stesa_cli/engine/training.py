@@ -80,7 +80,9 @@ class Trainer:
         trained = [(name, p) for name, p in self.network.named_parameters() if p.requires_grad]
         parts: dict[str, list[torch.nn.Parameter]] = {"encoder": [], "motion": [], "decoder": []}
         for name, parameter in trained:
-            parts[part if (part := name.partition(".")[0]) in parts else "decoder"].append(parameter)
+            # the memory's few numbers must move further than weights do
+            part = "motion" if name.startswith("memory.log_") else name.partition(".")[0]
+            parts[part if part in parts else "decoder"].append(parameter)
         optimizer = torch.optim.AdamW if config.train.optimizer == "adamw" else torch.optim.Adam
         self.optimizer = optimizer(
             [{"params": part} for part in parts.values()], weight_decay=config.train.weight_decay

@@ -10,16 +10,17 @@ from stesa_cli.model.flow import Flow
 PIXEL = 1 / 480
 """The unit of motion, in heights of the frame."""
 ROUNDS = 3
-CHANNELS = 4
+CHANNELS = 5
 
 
 def relative_motion(flow: Flow, masks: Tensor) -> Tensor:
     """For masks (B, O, H, W) of the frame before in [0, 1], carried along the ``flow`` to it: how far each pixel's
-    motion is from the background's and from the object's mean, how badly the flow explains it, and the mask itself,
-    (B, O, CHANNELS, H / 4, W / 4) float32.
+    motion is from the background's and from the object's mean, how badly the flow explains it, the mask itself, and how
+    far the pixel is from the object, (B, O, CHANNELS, H / 4, W / 4) float32.
 
-    Distances are logarithms, log(1 + pixels at 480 lines). The background's motion is the affine one that most pixels
-    outside of all masks have (least squares, reweighted)."""
+    Differences of motion are logarithms, log(1 + pixels at 480 lines). The background's motion is the affine one that
+    most pixels outside of all masks have (least squares, reweighted). Distance is that from the object's centre, over
+    the object's standard deviation, d / (1 + d); 1 everywhere for an object that is not there."""
     small = reduce(masks.detach().float(), 4, "area")
     size = small.shape[2:]
     shift, error = (F.interpolate(m.to(small), size=size, mode="bilinear", antialias=True) for m in vars(flow).values())
@@ -29,7 +30,21 @@ def relative_motion(flow: Flow, masks: Tensor) -> Tensor:
     own = (mass * apart[:, None]).sum((3, 4), keepdim=True) / (mass.sum((3, 4), keepdim=True) + 1)
     from_background = apart.norm(dim=1)[:, None].expand_as(small)
     from_object = (apart[:, None] - own).norm(dim=2)
-    return torch.stack([from_background.log1p(), from_object.log1p(), error.expand_as(small), small], 2)
+    away = _away(small)
+    return torch.stack([from_background.log1p(), from_object.log1p(), error.expand_as(small), small, away], 2)
+
+
+def _away(masks: Tensor) -> Tensor:
+    """Distance from the centre of each of the masks (B, O, h, w), in its standard deviations, d / (1 + d)."""
+    height, width = masks.shape[2:]
+    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    places = torch.stack([y, x]).to(masks)  # (2, h, w)
+    share = (masks / (masks.sum((2, 3), keepdim=True) + 1e-6))[:, :, None]
+    centre = (share * places).sum((3, 4), keepdim=True)
+    square = (places - centre).square().sum(2)
+    variance = (share[:, :, 0] * square).sum((2, 3), keepdim=True)
+    distance = (square / (variance + 1)).sqrt()
+    return torch.where(masks.sum((2, 3), keepdim=True) > 1, distance / (1 + distance), 1)
 
 
 def _affine(flow: Tensor, weights: Tensor) -> Tensor:

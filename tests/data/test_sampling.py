@@ -96,7 +96,15 @@ def test_settings_that_are_off_draw_no_random_numbers(every):
     """So that the clips of a recipe stay what they were when a setting is added."""
     plain = ClipDataset(every, CLIP, 0, 140)[107]
     clip = schedule(
-        every, light=0.0, motion_blur=0.0, flaws=0.0, cover=0.0, trail=0.0, sharpen=0.0, truth_fed_end=CLIP.truth_fed
+        every,
+        light=0.0,
+        motion_blur=0.0,
+        flaws=0.0,
+        cover=0.0,
+        intruder=0.0,
+        trail=0.0,
+        sharpen=0.0,
+        truth_fed_end=CLIP.truth_fed,
     )[107]
     assert torch.equal(plain.frames, clip.frames) and torch.equal(plain.truth_fed, clip.truth_fed)
 
@@ -169,6 +177,17 @@ def test_clips_have_trails(every):
     plain, smoky = (schedule(every, trail=share, objects=1) for share in (0.0, 1.0))
     pairs = [(plain[number], smoky[number]) for number in range(100, 105)]
     assert sum(not torch.equal(one.frames, other.frames) for one, other in pairs) > 3
+
+
+def test_intruders_come_in_after_the_first_frame_and_are_none_of_the_objects(every):
+    plain, invaded = (schedule(every, intruder=share, paste=0.0, truth_fed=0.0) for share in (0.0, 1.0))
+    came = 0
+    for number in range(100, 120):
+        one, other = plain[number], invaded[number]
+        assert torch.equal(one.frames[0], other.frames[0]) and torch.equal(one.labels[0], other.labels[0])
+        assert ((one.labels == other.labels) | (other.labels == 0)).all()
+        came += not torch.equal(one.frames, other.frames)
+    assert came > 10
 
 
 def test_data_without_objects_end_in_an_error(every, monkeypatch):

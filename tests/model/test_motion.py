@@ -26,7 +26,7 @@ def test_what_moves_with_an_object_is_told_from_the_background(scale):
     flow, masks = scene(96 * scale, 128 * scale)
     cues = relative_motion(flow, masks)
     assert cues.shape == (1, 2, CHANNELS, 24 * scale, 32 * scale) and cues.dtype == torch.float32
-    from_background, from_object, error, mask = cues[0, 0]
+    from_background, from_object, error, mask, away = cues[0, 0]
 
     def of(cue: torch.Tensor, rows: slice, columns: slice) -> torch.Tensor:
         return cue[rows.start * scale : rows.stop * scale, columns.start * scale : columns.stop * scale]
@@ -43,6 +43,8 @@ def test_what_moves_with_an_object_is_told_from_the_background(scale):
         assert of(from_object, *part).max() < 0.8
     assert of(from_object, slice(6, 14), slice(24, 26)).min() > 3  # the other thing
     assert torch.equal(mask, torch.nn.functional.avg_pool2d(masks, 4)[0, 0]) and (error == 0.5).all()
+    assert of(away, slice(9, 11), slice(5, 7)).max() < 0.3 and of(away, slice(0, 24), slice(28, 32)).min() > 0.7
+    assert (cues[0, 1, -1] == 1).all()  # nowhere, so far from everywhere
 
 
 def test_a_frame_without_background_or_object_has_cues_too():

@@ -84,6 +84,22 @@ def trail(layer: Layer, chosen: int, random: np.random.Generator) -> None:
         layer[t] = (image * (1 - alpha) + (colour + 30 * wave[..., None]) * alpha).clip(0, 255).astype(np.uint8), labels
 
 
+def approach(layer: Layer, chosen: int, random: np.random.Generator) -> None:
+    """The camera comes steadily nearer to the object ``chosen`` of ``layer``, in place, by a factor of up to 2.5, or
+    goes away from it: it grows about where it is in the last frame that has it."""
+    shown = [labels for _, labels in layer if (labels == chosen).any()]
+    if not shown:
+        return
+    middle = np.argwhere(shown[-1] == chosen).mean(0)[::-1]
+    scales = np.exp(np.linspace(0, random.uniform(0.2, 0.9), len(layer)))
+    if random.random() < 0.3:
+        scales = scales[::-1]
+    for t, ((image, labels), scale) in enumerate(zip(layer, scales, strict=True)):
+        zoom = np.hstack([scale * np.eye(2), (1 - scale) * middle[:, None]])
+        size = labels.shape[::-1]
+        layer[t] = (cv2.warpAffine(image, zoom, size), cv2.warpAffine(labels, zoom, size, flags=cv2.INTER_NEAREST))
+
+
 def _streak(path: np.ndarray) -> np.ndarray:
     """The blur kernel of a straight path (x, y) in pixels."""
     radius = int(np.ceil(np.abs(path).max() / 2))

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from stesa_cli.config import Config
 from stesa_cli.data.clip import Clip
 from stesa_cli.data.flaws import STRIDE, cover, draw_flaws
-from stesa_cli.data.motion import Layer, moved, relit, trail
+from stesa_cli.data.motion import Layer, approach, moved, relit, trail
 from stesa_cli.data.sequence import VideoSequence
 from stesa_cli.data.transforms import augment, augmentation
 from stesa_cli.errors import InputError
@@ -22,6 +22,9 @@ from stesa_cli.masks import VOID, object_ids
 
 MIN_AREA = 100  # pixels an object must have in the frame of a clip that shows it first
 TRIES = 1000
+APART = 0.04
+"""How far from all objects what is none of those followed comes in, in heights of the frame."""
+PLACES = 8
 Side = Annotated[int, Field(gt=0, multiple_of=32)]
 
 
@@ -53,8 +56,10 @@ class ClipConfig(Config):
     cover: float = Field(0, ge=0, le=1)
     """Share of clips in which parts of an object are covered at first, and come into view later."""
     intruder: float = Field(0, ge=0, le=1)
-    """Share of clips in which a look-alike, or an object of another picture, comes in later and is none of those
-    followed."""
+    """Share of clips in which a look-alike, or an object of another picture, comes in later, apart from those followed,
+    and is none of them."""
+    approach: float = Field(0, ge=0, le=1)
+    """Share of clips in which the camera comes near an object, or goes away from it."""
     trail: float = Field(0, ge=0, le=1)
     """Share of clips in which something that is no object moves with one: smoke, dust, its shadow."""
     sharpen: float = Field(0, ge=0, le=1)
@@ -130,6 +135,8 @@ class ClipDataset(Dataset[Clip]):
                 chosen = [*chosen[:at], pasted, *chosen[at:]][: config.objects]
         if chosen and config.intruder and random.random() < config.intruder:
             self._intrude(layer, chosen, config, random)
+        if chosen and config.approach and random.random() < config.approach:
+            approach(layer, chosen[random.integers(len(chosen))], random)
         if chosen and config.trail and random.random() < config.trail:
             trail(layer, chosen[random.integers(len(chosen))], random)
         frames = torch.from_numpy(np.stack([image for image, _ in layer])).permute(0, 3, 1, 2)
@@ -190,7 +197,8 @@ class ClipDataset(Dataset[Clip]):
 
     def _intrude(self, layer: Layer, chosen: list[int], config: ClipConfig, random: np.random.Generator) -> None:
         """Let a look-alike of one of the objects ``chosen``, or an object of another picture, come into ``layer``, in
-        place, as part of the background: from a frame after the first on, mostly behind what is followed."""
+        place, as part of the background: from a frame after the first on, mostly behind what is followed. Where it
+        comes in it is apart from all objects, as what is next to one may be a part of it that comes into view."""
         alike, behind = random.random() < 0.7, random.random() < 0.8
         other = _turned(layer, random) if alike else self._layer(config, random)
         ids = [i for i in object_ids(other[0][1]) if not alike or i in chosen]
@@ -201,9 +209,17 @@ class ClipDataset(Dataset[Clip]):
         cut = _cut(other, ids[random.integers(len(ids))])
         if random.random() < 0.5:
             cut = relit(cut[:1] * len(cut), random) if random.random() < 0.5 else cut[:1] * len(cut)
-        cut = moved(cut, random, elastic=False, size=layer[0][1].shape, spread=0.3, border=False)
-        for t in range(random.integers(1, len(layer)), len(layer)):
-            image, mask = cut[t]
+        first = int(random.integers(1, len(layer)))
+        size = layer[0][1].shape
+        near = cv2.dilate(layer[first][1], np.ones([2 * int(APART * size[0]) + 1] * 2, np.uint8))
+        for _ in range(PLACES):
+            path = moved(cut, random, elastic=False, size=size, spread=0.3, border=False)
+            if (path[first][1] > 0).sum() >= MIN_AREA and not (path[first][1] & (near > 0)).any():
+                break
+        else:
+            return
+        for t in range(first, len(layer)):
+            image, mask = path[t]
             layer[t] = _over(layer[t], image, mask * (layer[t][1] == 0) if behind else mask, 0)
 
 

@@ -10,7 +10,7 @@ import torch
 from stesa_cli.data import davis, stills
 from stesa_cli.data import youtube_vos as youtube_layout
 from stesa_cli.data.clip import Clip, collate
-from stesa_cli.data.motion import moved, relit, trail
+from stesa_cli.data.motion import approach, moved, relit, trail
 from stesa_cli.data.sampling import ClipConfig, ClipDataset
 from stesa_cli.errors import ConfigError, InputError
 from stesa_cli.masks import VOID
@@ -102,6 +102,7 @@ def test_settings_that_are_off_draw_no_random_numbers(every):
         flaws=0.0,
         cover=0.0,
         intruder=0.0,
+        approach=0.0,
         trail=0.0,
         sharpen=0.0,
         truth_fed_end=CLIP.truth_fed,
@@ -188,6 +189,47 @@ def test_intruders_come_in_after_the_first_frame_and_are_none_of_the_objects(eve
         assert ((one.labels == other.labels) | (other.labels == 0)).all()
         came += not torch.equal(one.frames, other.frames)
     assert came > 10
+
+
+def test_intruders_come_in_apart_from_all_objects(every):
+    """Else they would be parts that come into view."""
+    layer = [(np.full((240, 360, 3), 100, np.uint8), np.zeros((240, 360), np.uint8)) for _ in range(CLIP.length)]
+    for image, labels in layer:
+        image[80:140, 60:120], labels[80:140, 60:120] = 200, 1
+    came = 0
+    for seed in range(40):
+        clip = list(layer)
+        schedule(every)._intrude(clip, [1], CLIP, np.random.default_rng(seed))
+        changed = [(after[0] != was[0]).any(2) for after, was in zip(clip, layer, strict=True)]
+        first = next((where for where in changed if where.any()), None)
+        if first is not None:
+            came += 1
+            assert not changed[0].any() and not first[72:148, 52:128].any()
+    assert came > 10
+
+
+def test_an_approached_object_grows_where_it_is():
+    still = (np.full((240, 360, 3), 100, np.uint8), np.zeros((240, 360), np.uint8))
+    still[1][100:130, 200:240] = 1
+    near = 0
+    for seed in range(20):
+        layer = [still] * 4
+        approach(layer, 1, np.random.default_rng(seed))
+        areas = [int((labels == 1).sum()) for _, labels in layer]
+        near += areas[-1] > areas[0]
+        assert areas in (sorted(areas), sorted(areas, reverse=True)) and min(areas) == 30 * 40
+        assert 1.3 < max(areas) / min(areas) < 7
+        assert all(np.allclose(np.argwhere(labels == 1).mean(0), [114.5, 219.5], atol=1.5) for _, labels in layer)
+    assert 8 < near < 20
+    nothing = [(still[0], np.zeros_like(still[1]))]
+    approach(nothing, 1, np.random.default_rng(0))
+    assert nothing[0][0] is still[0]
+
+
+def test_clips_are_approached(every):
+    plain, near = (schedule(every, approach=share, objects=1) for share in (0.0, 1.0))
+    pairs = [(plain[number], near[number]) for number in range(100, 105)]
+    assert sum(not torch.equal(one.frames, other.frames) for one, other in pairs) > 3
 
 
 def test_data_without_objects_end_in_an_error(every, monkeypatch):

@@ -36,9 +36,13 @@ def changed(train: dict[str, Any] | None = None, **stage: Any) -> RunConfig:
     return CONFIG.model_copy(update={"stages": stages, "train": CONFIG.train.model_copy(update=train or {})})
 
 
+PLAIN: dict[str, Any] = {"device": "cpu", "precision": "fp32", "workers": 0}
+"""The same on every machine, also on one that multiplies bf16 natively."""
+
+
 def run(config: RunConfig, data, folder, until: int | None = None) -> list:
     reports = []
-    for report in Trainer(config, data, folder, device="cpu", workers=0).run():
+    for report in Trainer(config, data, folder, **PLAIN).run():
         reports.append(report)
         if report.step == until:
             break  # as a kill: what came after the last checkpoint is lost
@@ -68,7 +72,7 @@ from pathlib import Path
 from stesa_cli.engine.recipe import RunConfig
 from stesa_cli.engine.training import Trainer
 config = RunConfig.parse(tomllib.loads(sys.stdin.read()))
-for report in Trainer(config, Path(sys.argv[1]), Path(sys.argv[2]), device="cpu", workers=0).run():
+for report in Trainer(config, Path(sys.argv[1]), Path(sys.argv[2]), device="cpu", precision="fp32", workers=0).run():
     if report.step == 5:
         os.kill(os.getpid(), signal.SIGKILL)
 """
@@ -127,7 +131,7 @@ def test_held_out_sequences_are_not_trained_on(tiny_data):
 def test_a_run_that_is_stopped_is_saved_and_goes_on_as_if_it_was_not(tiny_data, tmp_path):
     stop: list[int] = []
     reports = []
-    for report in Trainer(CONFIG, tiny_data, tmp_path / "stopped", device="cpu", workers=0).run(lambda: bool(stop)):
+    for report in Trainer(CONFIG, tiny_data, tmp_path / "stopped", **PLAIN).run(lambda: bool(stop)):
         reports.append(report)
         if report.step == 4:
             stop.append(1)
@@ -256,12 +260,12 @@ def weights(tmp_path):
 def test_a_run_begins_with_given_weights_and_goes_on_without_them(weights, tiny_data, tmp_path):
     path, tensors = weights
     config = CONFIG.adapted(initial=str(path))
-    begun = Trainer(config, tiny_data, tmp_path / "run", device="cpu", workers=0)
+    begun = Trainer(config, tiny_data, tmp_path / "run", **PLAIN)
     for network in (begun.network, begun.ema.module):
         assert all(torch.equal(tensor, tensors[name]) for name, tensor in network.state_dict().items())
     run(config, tiny_data, tmp_path / "run", until=2)
     path.unlink()
-    last = Trainer(config, tiny_data, tmp_path / "run", device="cpu", workers=0)
+    last = Trainer(config, tiny_data, tmp_path / "run", **PLAIN)
     expected = read(last.folder.last)[0]
     assert last.step == 2
     assert all(torch.equal(t, expected[f"model.{name}"]) for name, t in last.network.state_dict().items())
@@ -288,7 +292,7 @@ def test_a_compiled_network_trains_as_one_that_is_not(tiny_data, tmp_path):
     clip = CLIP.model_copy(update={"length": 2, "objects": 1, "paste": 0.0})
     config = changed({"held_out": ()}, steps=2, sources={"davis2016": 1.0}, clip=clip)
     plain = run(config, tiny_data, tmp_path / "plain")
-    trainer = Trainer(config, tiny_data, tmp_path / "compiled", device="cpu", workers=0, compiled=True)
+    trainer = Trainer(config, tiny_data, tmp_path / "compiled", **PLAIN, compiled=True)
     for report, expected in zip(trainer.run(), plain, strict=True):
         assert report.losses == pytest.approx(expected.losses, rel=1e-4)
     assert read(trainer.folder.last)[0].keys() == read(tmp_path / "plain" / "last.safetensors")[0].keys()

@@ -100,6 +100,28 @@ def approach(layer: Layer, chosen: int, random: np.random.Generator) -> None:
         layer[t] = (cv2.warpAffine(image, zoom, size), cv2.warpAffine(labels, zoom, size, flags=cv2.INTER_NEAREST))
 
 
+def turn(layer: Layer, chosen: int, side: np.ndarray, random: np.random.Generator) -> None:
+    """The object ``chosen`` of ``layer`` turns, in place: from a frame after the first on it shows more and more of
+    another ``side`` (h, w, 3) uint8 RGB, which comes in from somewhere along its outline and moves with it."""
+    first, shown = random.integers(1, len(layer)), random.uniform(0.3, 1)
+    angle, soft = random.uniform(0, 2 * np.pi), random.uniform(0.02, 0.15)
+    bends = cv2.resize(random.normal(0, 0.1, (3, 3)).astype(np.float32), (64, 64), interpolation=cv2.INTER_CUBIC)
+    across = np.cos(angle) * np.linspace(-0.5, 0.5, 64) + np.sin(angle) * np.linspace(-0.5, 0.5, 64)[:, None]
+    order = (across - across.min()) / np.ptp(across) + bends
+    for t in range(first, len(layer)):
+        image, labels = layer[t]
+        x, y, width, height = cv2.boundingRect((labels == chosen).view(np.uint8))
+        if not width:
+            continue
+        part = slice(y, y + height), slice(x, x + width)
+        edge = cv2.resize(order, (width, height)) - shown * (t - first + 1) / (len(layer) - first)
+        alpha = (labels[part] == chosen) * np.clip(0.5 - edge / soft, 0, 1).astype(np.float32)
+        alpha = cv2.GaussianBlur(alpha, (3, 3), 0)[..., None]
+        image = image.copy()
+        image[part] = (image[part] * (1 - alpha) + cv2.resize(side, (width, height)) * alpha).round()
+        layer[t] = image, labels
+
+
 def _streak(path: np.ndarray) -> np.ndarray:
     """The blur kernel of a straight path (x, y) in pixels."""
     radius = int(np.ceil(np.abs(path).max() / 2))

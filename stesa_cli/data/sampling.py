@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from stesa_cli.config import Config
 from stesa_cli.data.clip import Clip
 from stesa_cli.data.flaws import STRIDE, cover, draw_flaws
-from stesa_cli.data.motion import Layer, approach, moved, relit, trail
+from stesa_cli.data.motion import Layer, approach, moved, relit, trail, turn
 from stesa_cli.data.sequence import VideoSequence
 from stesa_cli.data.transforms import augment, augmentation
 from stesa_cli.errors import InputError
@@ -58,10 +58,14 @@ class ClipConfig(Config):
     intruder: float = Field(0, ge=0, le=1)
     """Share of clips in which a look-alike, or an object of another picture, comes in later, apart from those followed,
     and is none of them."""
+    turn: float = Field(0, ge=0, le=1)
+    """Share of clips in which an object comes to show another side, which looks like another picture's object."""
     approach: float = Field(0, ge=0, le=1)
     """Share of clips in which the camera comes near an object, or goes away from it."""
     trail: float = Field(0, ge=0, le=1)
     """Share of clips in which something that is no object moves with one: smoke, dust, its shadow."""
+    recolour: float = Field(0, ge=0, le=1)
+    """Share of clips whose colours become others altogether."""
     sharpen: float = Field(0, ge=0, le=1)
     """Share of clips that are sharpened: enlarged crops are softer than the frames of a video in use."""
     light: float = Field(0, ge=0, le=1)
@@ -103,7 +107,7 @@ class ClipDataset(Dataset[Clip]):
         weights = np.array([weight for weight, _ in sources], dtype=float)
         self.weights = weights / weights.sum()
         self.config, self.seed, self.length, self.first = config, seed, length, first
-        self.transform = augmentation(config.size, config.zoom, config.sharpen)
+        self.transform = augmentation(config.size, config.zoom, config.sharpen, config.recolour)
 
     def __len__(self) -> int:
         return self.length
@@ -127,6 +131,8 @@ class ClipDataset(Dataset[Clip]):
         chosen = chosen[: config.objects]
         if chosen and config.cover and random.random() < config.cover:
             cover(layer, chosen[0], random)
+        if chosen and config.turn and random.random() < config.turn:
+            self._turn(layer, chosen[random.integers(len(chosen))], config, random)
         if random.random() < config.paste:
             pasted = self._paste(layer, config, random)
             # one paste in three is a passer-by that hides things and must be told from the objects
@@ -194,6 +200,14 @@ class ClipDataset(Dataset[Clip]):
         for t, (image, mask) in enumerate(cut):
             layer[t] = _over(layer[t], image, mask, new)
         return new
+
+    def _turn(self, layer: Layer, chosen: int, config: ClipConfig, random: np.random.Generator) -> None:
+        """Let the object ``chosen`` of ``layer`` turn, in place: its other side is what is in the box around an object
+        of another picture."""
+        image, labels = self._layer(config, random)[0]
+        if ids := object_ids(labels):
+            x, y, width, height = cv2.boundingRect((labels == ids[random.integers(len(ids))]).view(np.uint8))
+            turn(layer, chosen, image[y : y + height, x : x + width], random)
 
     def _intrude(self, layer: Layer, chosen: list[int], config: ClipConfig, random: np.random.Generator) -> None:
         """Let a look-alike of one of the objects ``chosen``, or an object of another picture, come into ``layer``, in

@@ -6,10 +6,13 @@ from torchvision import tv_tensors
 from torchvision.transforms import v2
 
 
-def augmentation(size: tuple[int, int], zoom: tuple[float, float], sharpen: float = 0) -> v2.Transform:
+def augmentation(
+    size: tuple[int, int], zoom: tuple[float, float], sharpen: float = 0, recolour: float = 0
+) -> v2.Transform:
     """Crop of the given share of the frame's area resized to ``size`` (H, W), flip, rotation, shear, colour, blur; the
-    share ``sharpen`` of the clips is sharpened."""
+    share ``sharpen`` of the clips is sharpened, the share ``recolour`` gets other colours altogether."""
     sharpened = v2.RandomChoice([v2.RandomAdjustSharpness(factor, p=1) for factor in (2, 3, 4)])
+    recoloured = v2.Compose([v2.RandomChannelPermutation(), v2.ColorJitter(hue=0.5)])
     return v2.Compose(
         [
             v2.RandomApply([v2.RandomAffine(degrees=12, shear=6)], p=0.5),
@@ -19,6 +22,7 @@ def augmentation(size: tuple[int, int], zoom: tuple[float, float], sharpen: floa
             v2.RandomGrayscale(p=0.03),
             v2.RandomApply([v2.GaussianBlur(5, sigma=(0.3, 1.5))], p=0.1),
             *([v2.RandomApply([sharpened], p=sharpen)] if sharpen else []),
+            *([v2.RandomApply([recoloured], p=recolour)] if recolour else []),
         ]
     )
 

@@ -1,6 +1,7 @@
 """Clips: what they hold, what they are a function of, and how they change over a stage."""
 
 import tomllib
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import torch
 from stesa_cli.data import davis, stills
 from stesa_cli.data import youtube_vos as youtube_layout
 from stesa_cli.data.clip import Clip, collate
-from stesa_cli.data.motion import approach, moved, relit, trail
+from stesa_cli.data.motion import approach, moved, relit, trail, turn
 from stesa_cli.data.sampling import ClipConfig, ClipDataset
 from stesa_cli.errors import ConfigError, InputError
 from stesa_cli.masks import VOID
@@ -104,6 +105,8 @@ def test_settings_that_are_off_draw_no_random_numbers(every):
         intruder=0.0,
         approach=0.0,
         trail=0.0,
+        turn=0.0,
+        recolour=0.0,
         sharpen=0.0,
         truth_fed_end=CLIP.truth_fed,
     )[107]
@@ -230,6 +233,32 @@ def test_clips_are_approached(every):
     plain, near = (schedule(every, approach=share, objects=1) for share in (0.0, 1.0))
     pairs = [(plain[number], near[number]) for number in range(100, 105)]
     assert sum(not torch.equal(one.frames, other.frames) for one, other in pairs) > 3
+
+
+def test_a_turning_object_shows_another_side_within_its_outline():
+    labels = np.zeros((64, 96), np.uint8)
+    labels[20:50, 30:80] = 1
+    for seed in range(10):
+        layer = [(np.full((64, 96, 3), 100, np.uint8), labels)] * 5
+        turn(layer, 1, np.full((8, 8, 3), 200, np.uint8), np.random.default_rng(seed))
+        new = [(image > 150).all(-1) for image, _ in layer]
+        assert not new[0].any() and new[-1].sum() > 0.2 * labels.sum()
+        assert all((before <= after).all() for before, after in pairwise(new))
+        assert all(
+            (mask == labels).all() and not seen[labels == 0].any() for seen, (_, mask) in zip(new, layer, strict=True)
+        )
+
+
+def test_clips_have_turning_objects(every):
+    plain, turned = (schedule(every, turn=share, objects=1) for share in (0.0, 1.0))
+    assert any(not torch.equal(plain[number].frames, turned[number].frames) for number in range(100, 105))
+
+
+def test_clips_may_have_other_colours(every):
+    plain, other = (schedule(every, recolour=share) for share in (0.0, 1.0))
+    for number in range(100, 105):
+        assert torch.equal(plain[number].labels, other[number].labels)
+    assert any(not torch.equal(plain[number].frames, other[number].frames) for number in range(100, 105))
 
 
 def test_data_without_objects_end_in_an_error(every, monkeypatch):

@@ -64,9 +64,12 @@ class Trainer:
         problems.found += [f"training needs {name}; pip install 'stesa-cli[train]'" for name in missing]
         problems.tell()
         from accelerate import Accelerator
+        from accelerate.state import AcceleratorState
 
         if found.index is not None:
             torch.cuda.set_device(found)
+        # else a second run in one process would be held to the first one's device and precision
+        AcceleratorState._reset_state(reset_partial_state=True)
         self.accelerator = Accelerator(
             cpu=found.type == "cpu", mixed_precision="bf16" if uses_bf16(found, precision) else "no"
         )

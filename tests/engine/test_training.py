@@ -111,6 +111,13 @@ def test_the_best_weights_are_exported_and_loaded(tiny_data, tmp_path):
     assert network.config == CONFIG.model and next(network.parameters()).dtype == torch.float32
 
 
+def test_a_process_may_train_in_one_precision_and_then_in_another(tiny_data, tmp_path):
+    for precision in ("bf16", "fp32", "bf16"):
+        folder = tmp_path / f"{precision}-{len(list(tmp_path.iterdir()))}"
+        next(Trainer(CONFIG, tiny_data, folder, **PLAIN | {"precision": precision}).run())
+        assert json.loads((folder / "starts.json").read_text())[-1]["precision"] == precision
+
+
 def test_another_config_does_not_resume(tiny_data, tmp_path):
     run(CONFIG, tiny_data, tmp_path, until=2)
     with pytest.raises(ConfigError, match="another config"):

@@ -63,10 +63,10 @@ def trail(layer: Layer, chosen: int, random: np.random.Generator) -> None:
     scale, dark = np.sqrt(len(areas[0])), random.random() < 0.3
     # centre, half axes and growth, in sizes of the object; a shadow is flat
     away = random.normal(0, 0.6, 2) + ([0.4, 0] if dark else [0, 0])
-    axes = random.uniform(0.25, 0.9, 2) * ([0.4, 1] if dark else [1, 1])
-    grown, drift = random.uniform(0, 0.3), random.normal(0, 0.05, 2)
+    axes = random.uniform(0.25, 1.2, 2) * ([0.4, 1] if dark else [1, 1])
+    grown, drift = random.uniform(0, 0.4), random.normal(0, 0.05, 2)
     colour = random.uniform(0, 60) if dark else random.uniform(90, 255) + random.normal(0, 12, 3)
-    dense, soft, over = random.uniform(0.3, 0.9), random.uniform(0.1, 0.6), 0.4 * (random.random() < 0.3)
+    dense, soft, over = random.uniform(0.3, 1), random.uniform(0.1, 0.6), 0.4 * (random.random() < 0.3)
     waves = np.zeros((64, 64), np.float32)
     for cells in (4, 8, 16):
         noise = random.normal(0, 1.5 / cells, (cells, cells)).astype(np.float32)

@@ -53,6 +53,8 @@ class ClipConfig(Config):
     """Share of frames after which the mask that is handed on has parts that are lost, or too much."""
     lost: float = Field(0.75, ge=0, le=1)
     """Share of the flaws that are parts lost."""
+    lasting: float = Field(0, ge=0, le=1)
+    """Share of the frames after one with flaws that have the same once more, as far as places correspond."""
     cover: float = Field(0, ge=0, le=1)
     """Share of clips in which parts of an object are covered at first, and come into view later."""
     intruder: float = Field(0, ge=0, le=1)
@@ -158,11 +160,17 @@ class ClipDataset(Dataset[Clip]):
         labels = torch.from_numpy(order)[ids.long()]
         truth_fed = torch.from_numpy(random.random(config.length) < config.truth_fed)
         flaws = torch.full([config.length, *(side // STRIDE for side in config.size)], VOID, dtype=torch.uint8)
+        seed = None
         for t in range(1, config.length if config.flaws else 0):
             entered = [i for i, entry in enumerate(given.tolist(), 1) if entry < t]
-            if random.random() < config.flaws and t not in given:
-                drawn = draw_flaws(frames[t].permute(1, 2, 0).numpy(), labels[t].numpy(), entered, config.lost, random)
+            lasts = seed is not None and config.lasting > 0 and random.random() < config.lasting
+            if (lasts or random.random() < config.flaws) and t not in given:
+                seed = seed if lasts else int(random.integers(2**62))
+                again = np.random.default_rng(seed)
+                drawn = draw_flaws(frames[t].permute(1, 2, 0).numpy(), labels[t].numpy(), entered, config.lost, again)
                 flaws[t] = torch.from_numpy(drawn)
+            else:
+                seed = None
         return Clip(frames.contiguous(), labels, given, truth_fed, flaws)
 
     def _layer(self, config: ClipConfig, random: np.random.Generator) -> Layer:

@@ -84,7 +84,8 @@ class Trainer:
         parts: dict[str, list[torch.nn.Parameter]] = {"encoder": [], "motion": [], "decoder": []}
         for name, parameter in trained:
             # the memory's few numbers must move further than weights do
-            part = "motion" if name.startswith("memory.log_") else name.partition(".")[0]
+            numbers = ("memory.log_", "memory.sink", "recall.")
+            part = "motion" if name.startswith(numbers) else name.partition(".")[0]
             parts[part if part in parts else "decoder"].append(parameter)
         optimizer = torch.optim.AdamW if config.train.optimizer == "adamw" else torch.optim.Adam
         self.optimizer = optimizer(
@@ -181,7 +182,8 @@ class Trainer:
         ids = list(range(1, batch.given.shape[1] + 1))
         masks = one_hot(batch.labels, ids)
         flaws = one_hot(batch.flaws, [0, *ids]) if stage.clip.flaws else None
-        predictions = model(batch.frames.float() / 255, masks, batch.given, batch.truth_fed, flaws)
+        frames, every = batch.frames.float() / 255, stage.remember_every
+        predictions = model(frames, masks, batch.given, batch.truth_fed, flaws, every)
         fraction = stage.bootstrap if within >= stage.bootstrap_after else 1.0
         return clip_losses(predictions, batch.labels, batch.given, self.config.train, fraction), predictions
 

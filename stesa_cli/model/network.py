@@ -32,6 +32,8 @@ class MemoryConfig(Config):
     values: int = Field(64, ge=1)
     every: int = Field(5, ge=1)
     size: int = Field(6, ge=1)
+    recall: bool = False
+    """The given frames, which hold no mistakes, are also read by themselves."""
     sharpen: float = Field(1.0, gt=0)
     """Outside training the memory holds many more positions than a clip did: the temperature is multiplied by this."""
 
@@ -67,6 +69,8 @@ class ModelConfig(Config):
             raise ValueError("auxiliary = true needs a non-local block: set nlb, or auxiliary = false")
         if self.recurrence == "lstm" and self.model_fields_set & {"reset_gates", "states", "candidate", "carry"}:
             raise ValueError("reset_gates, states, candidate and carry are settings of recurrence = 'gru'")
+        if self.memory and self.memory.recall and not self.motion:
+            raise ValueError("memory.recall needs motion, whose channels it joins: set motion, or recall = false")
         if self.motion and not self.flow:
             raise ValueError("motion needs flow = true")
         if self.motion and self.auxiliary:
@@ -111,7 +115,9 @@ class Network(nn.Module):
         self.memory = None
         if config.memory is not None:
             memory = config.memory
-            self.memory = SpaceTimeNonLocalBlock(coarse_to_fine[1], memory.keys, memory.values, memory.sharpen)
+            self.memory = SpaceTimeNonLocalBlock(
+                coarse_to_fine[1], memory.keys, memory.values, memory.sharpen, memory.recall
+            )
         make_cell: Any = ConvLSTM
         if config.recurrence == "gru":
             make_cell = partial(ConvGRU, **config.model_dump(include={"reset_gates", "states", "candidate", "carry"}))
@@ -124,6 +130,11 @@ class Network(nn.Module):
             auxiliary=self.nlb_level if config.auxiliary else None,
         )
         self.motion = MotionPyramid(config.motion, config.skips) if config.motion else None
+        self.recall = None
+        if self.memory is not None and config.memory is not None and config.memory.recall:
+            self.recall = nn.Conv2d(self.memory.channels + 1, config.skips[1], 3, padding=1)
+            for part in self.recall.parameters():
+                nn.init.zeros_(part)
 
     def encode(self, images: Tensor) -> Features:
         """Images (B, 3, H, W) float in [0, 1], RGB, H and W multiples of 32."""
@@ -136,19 +147,26 @@ class Network(nn.Module):
         return Features(skips, middle, key, grey(images) if self.config.flow else None)
 
     def forward(
-        self, frames: Tensor, masks: Tensor, given: Tensor, truth_fed: Tensor, flaws: Tensor | None = None
+        self,
+        frames: Tensor,
+        masks: Tensor,
+        given: Tensor,
+        truth_fed: Tensor,
+        flaws: Tensor | None = None,
+        every: int | None = None,
     ) -> list[Prediction]:
         """Whole clips for training: ``frames`` (B, T, 3, H, W) float in [0, 1], true ``masks`` (B, T, O, H, W),
         ``given`` (B, O) int64: the frame in which an object enters with its mask, before which it has no pixels, T for
         padding; ``truth_fed`` (B, T) bool: where all true masks are handed on; ``flaws`` (B, T, O + 1, h, w) in [0, 1]:
-        where the background or an object takes the place of what is handed on. Every clip has an object in frame 0.
+        where the background or an object takes the place of what is handed on; ``every`` how many frames lie between
+        those remembered, if not as the config says. Every clip has an object in frame 0.
         Returns the predictions of the frames after the first, each of the objects that entered before it."""
-        every = self.encode(frames.transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last))
-        first, *others = every.split(len(frames))
+        encoded = self.encode(frames.transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last))
+        first, *others = encoded.split(len(frames))
         truth = reduce(masks.flatten(0, 1), 2, "area").unflatten(0, masks.shape[:2])
         # how many objects a clip gets in each frame, at most
         most = (given[..., None] == torch.arange(masks.shape[1], device=given.device)).sum(1).amax(0).tolist()
-        groups, predictions = [self._enter(first, truth[:, 0], given == 0, most[0])], []
+        groups, predictions = [self._enter(first, truth[:, 0], given == 0, most[0], every)], []
         for t, features in enumerate(others, 1):
             flow = self.flow(features, groups[0].state)
             decoded = [self.decode(features, group.state, flow) for group in groups]
@@ -172,15 +190,15 @@ class Network(nn.Module):
                 state, own = replace(group.state, hidden=hidden), _chosen(handed_on, group.slots)
                 groups[at] = replace(group, state=self.advance(features, state, own, present))
             if most[t]:
-                groups.append(self._enter(features, handed_on, given == t, most[t]))
+                groups.append(self._enter(features, handed_on, given == t, most[t], every))
         return predictions
 
-    def _enter(self, features: Features, masks: Tensor, given: Tensor, most: int) -> _Group:
+    def _enter(self, features: Features, masks: Tensor, given: Tensor, most: int, every: int | None) -> _Group:
         """A group of the objects that are ``given`` (B, O) bool in a frame with masks (B, O, H/2, W/2), ``most`` a
         clip; where a clip has fewer, the rest is not valid."""
         slots = (~given).int().argsort(stable=True, dim=1)[:, :most]
         present, valid = masks.sum(1, keepdim=True), given.gather(1, slots)
-        return _Group(slots, self.start(features, _chosen(masks, slots), valid, present)[1])
+        return _Group(slots, self.start(features, _chosen(masks, slots), valid, present, every=every)[1])
 
     def start(
         self,
@@ -189,12 +207,14 @@ class Network(nn.Module):
         valid: Tensor | None = None,
         present: Tensor | None = None,
         remembered: int | None = None,
+        every: int | None = None,
     ) -> tuple[Prediction, State]:
         """The first frame with its given masks (B, O, H/2, W/2) in [0, 1]: warms the hidden states up, fills the
-        memory. ``present`` as in ``advance``; ``remembered`` frames the memory holds, if not as the config says."""
+        memory. ``present`` as in ``advance``; ``remembered`` frames the memory holds, one in ``every``, if
+        not as the config says."""
         valid = masks.new_ones(masks.shape[:2], dtype=torch.bool) if valid is None else valid
         config = self.config.memory
-        memory = Memory(config.every, remembered or config.size) if config else None
+        memory = Memory(every or config.every, remembered or config.size) if config else None
         state = self.advance(features, State(masks, valid, memory=memory), masks, present, given=True)
         prediction, hidden = self.decode(features, state)
         return prediction, replace(state, hidden=hidden)
@@ -214,6 +234,10 @@ class Network(nn.Module):
         if self.memory is not None and state.memory is not None and features.key is not None:
             answers = self.memory.read(features.key, state.memory).transpose(2, 3)
             answers = answers.unflatten(-1, features.middle.shape[2:])
+            if self.recall is not None and motion is not None:
+                recalled = self.memory.recall(features.key, state.memory).transpose(2, 3)
+                recalled = self.recall(recalled.flatten(0, 1).unflatten(-1, features.middle.shape[2:]))
+                motion[1] = motion[1] + recalled.unflatten(0, answers.shape[:2])
         objects, auxiliary, hidden = self.decoder(features.skips, state.masks, answers, state.hidden, motion)
         objects = objects.float().masked_fill(~state.valid[..., None, None], OFF)
         return Prediction(soft_aggregation(objects), objects, auxiliary if by_motion is None else by_motion), hidden

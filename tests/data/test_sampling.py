@@ -101,6 +101,7 @@ def test_settings_that_are_off_draw_no_random_numbers(every):
         light=0.0,
         motion_blur=0.0,
         flaws=0.0,
+        lasting=0.0,
         cover=0.0,
         intruder=0.0,
         approach=0.0,
@@ -271,3 +272,16 @@ def test_data_without_objects_end_in_an_error(every, monkeypatch):
 def test_a_zoom_that_is_no_range_is_refused():
     with pytest.raises(ConfigError, match="zoom"):
         ClipConfig.parse({"zoom": (0.9, 0.3)})
+
+
+def test_flaws_last(every, monkeypatch):
+    """The same random numbers, from frame to frame."""
+    drawn = []
+    monkeypatch.setattr(
+        "stesa_cli.data.sampling.draw_flaws",
+        lambda frame, labels, ids, lost, random: drawn.append(random.random()) or np.full((16, 24), VOID, np.uint8),
+    )
+    for lasting, kinds in ((0.0, 2), (1.0, 1)):
+        drawn.clear()
+        clips = schedule(every, flaws=1.0, lasting=lasting, objects=1, paste=0.0)
+        assert (clips[100].given == 0).all() and len(drawn) == 2 and len(set(drawn)) == kinds

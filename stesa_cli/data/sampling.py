@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from stesa_cli.config import Config
 from stesa_cli.data.clip import Clip
 from stesa_cli.data.flaws import STRIDE, cover, draw_flaws
-from stesa_cli.data.motion import Layer, approach, moved, relit, trail, turn
+from stesa_cli.data.motion import Layer, approach, moved, pan, relit, trail, turn
 from stesa_cli.data.sequence import VideoSequence
 from stesa_cli.data.transforms import augment, augmentation
 from stesa_cli.errors import InputError
@@ -64,6 +64,8 @@ class ClipConfig(Config):
     """Share of clips in which an object comes to show another side, which looks like another picture's object."""
     approach: float = Field(0, ge=0, le=1)
     """Share of clips in which the camera comes near an object, or goes away from it."""
+    pan: float = Field(0, ge=0, le=1)
+    """Share of clips in which the camera goes past an object, and new background comes into view."""
     trail: float = Field(0, ge=0, le=1)
     """Share of clips in which something that is no object moves with one: smoke, dust, its shadow."""
     recolour: float = Field(0, ge=0, le=1)
@@ -145,6 +147,8 @@ class ClipDataset(Dataset[Clip]):
             self._intrude(layer, chosen, config, random)
         if chosen and config.approach and random.random() < config.approach:
             approach(layer, chosen[random.integers(len(chosen))], random)
+        if chosen and config.pan and random.random() < config.pan:
+            pan(layer, chosen[random.integers(len(chosen))], random)
         if chosen and config.trail and random.random() < config.trail:
             trail(layer, chosen[random.integers(len(chosen))], random)
         frames = torch.from_numpy(np.stack([image for image, _ in layer])).permute(0, 3, 1, 2)

@@ -158,15 +158,14 @@ class SpaceTimeNonLocalBlock(nn.Module):
         return self._attend(key, keys, [entry.value for entry in memory.entries])
 
     def recall(self, key: Tensor, memory: Memory) -> Tensor:
-        """The frame's keys (B, N, K + 4) -> what the given frames alone answer, (B, O, N, V + 1). What resembles no
-        position of theirs attends to a sink instead, whose value is zero; the last channel is the share that does
-        not."""
+        """The frame's keys (B, N, K + 4) -> what the given frames alone answer, (B, O, N, V). What resembles no
+        position of theirs attends to a sink instead, whose value is zero."""
         given = [entry for entry in memory.entries if entry.given]
         looks, x, _, _, one = _parts(given[0].key[:, :1])
         level = self.sink * self._temperature()
         sink = torch.cat([0 * looks, 0 * x, 0 * x, -level * one, 0 * one], -1)
         keys = [_weighted(entry.key, self.log_reach.exp()) for entry in given]
-        values = [F.pad(entry.value, (0, 1), value=1.0) for entry in given]
+        values = [entry.value for entry in given]
         return self._attend(key, [*keys, sink], [*values, torch.zeros_like(values[0][:, :, :1])])
 
     def _temperature(self) -> Tensor:

@@ -132,7 +132,7 @@ class Network(nn.Module):
         self.motion = MotionPyramid(config.motion, config.skips) if config.motion else None
         self.recall = None
         if self.memory is not None and config.memory is not None and config.memory.recall:
-            self.recall = nn.Conv2d(self.memory.channels + 1, config.skips[1], 3, padding=1)
+            self.recall = nn.Conv2d(self.memory.channels, config.skips[1], 3, padding=1)
             for part in self.recall.parameters():
                 nn.init.zeros_(part)
 

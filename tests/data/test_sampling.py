@@ -11,7 +11,7 @@ import torch
 from stesa_cli.data import davis, stills
 from stesa_cli.data import youtube_vos as youtube_layout
 from stesa_cli.data.clip import Clip, collate
-from stesa_cli.data.motion import approach, moved, relit, trail, turn
+from stesa_cli.data.motion import approach, moved, pan, relit, trail, turn
 from stesa_cli.data.sampling import ClipConfig, ClipDataset
 from stesa_cli.errors import ConfigError, InputError
 from stesa_cli.masks import VOID
@@ -105,6 +105,7 @@ def test_settings_that_are_off_draw_no_random_numbers(every):
         cover=0.0,
         intruder=0.0,
         approach=0.0,
+        pan=0.0,
         trail=0.0,
         turn=0.0,
         recolour=0.0,
@@ -234,6 +235,27 @@ def test_clips_are_approached(every):
     plain, near = (schedule(every, approach=share, objects=1) for share in (0.0, 1.0))
     pairs = [(plain[number], near[number]) for number in range(100, 105)]
     assert sum(not torch.equal(one.frames, other.frames) for one, other in pairs) > 3
+
+
+def test_a_panned_object_crosses_the_picture_and_background_comes_into_view():
+    # each column of the picture has its own colour
+    image = np.repeat(np.linspace(0, 255, 360).astype(np.uint8)[None, :, None], 240, 0).repeat(3, 2)
+    labels = np.zeros((240, 360), np.uint8)
+    labels[110:130, 170:190] = 1
+    for seed in range(20):
+        layer = [(image, labels)] * 4
+        pan(layer, 1, np.random.default_rng(seed))
+        centres = [np.argwhere(of == 1).mean(0)[1] for _, of in layer]
+        assert centres in (sorted(centres), sorted(centres, reverse=True)) and min(centres) > 0 and max(centres) < 360
+        assert 1.6 < (layer[0][1] == 1).sum() / 400 < 4.2
+        right = [int(shown[0, -1, 0]) for shown, _ in layer]  # of the picture, at the right edge
+        assert np.ptp(centres) < 4 or np.sign(right[-1] - right[0]) == np.sign(centres[0] - centres[-1])
+
+
+@pytest.mark.parametrize("share", [0.0, 1.0])
+def test_clips_are_panned(every, share):
+    plain, panned = ClipDataset(every, CLIP, 0, 140), schedule(every, pan=share)
+    assert all(torch.equal(plain[n].frames, panned[n].frames) == (share == 0) for n in range(100, 105))
 
 
 def test_a_turning_object_shows_another_side_within_its_outline():

@@ -88,7 +88,7 @@ def test_reading_the_memory_is_attention_over_all_positions():
     assert expected.shape == (1, 2, 6, 3 + 16)
 
 
-def test_recall_reads_given_frames_alone_and_says_how_sure_it_is():
+def test_recall_reads_given_frames_alone_and_nothing_where_they_are_unlike():
     block = SpaceTimeNonLocalBlock(6, keys=4, values=3, sharpen=1.5, recall=True).eval()
     features, masks = torch.randn(1, 6, 2, 3), torch.rand(1, 2, 8, 12)
     key, values = block.key(features), [block.value(features + index, masks, masks) for index in range(3)]
@@ -99,8 +99,7 @@ def test_recall_reads_given_frames_alone_and_says_how_sure_it_is():
     places = torch.tensor([[y / 2, x / 2] for y in range(2) for x in range(3)])
     affinity = temperature * looks @ looks.T - block.log_reach.exp() * torch.cdist(places, places).square()
     shares = torch.cat([affinity, affinity, (temperature * block.sink).expand(6, 1)], 1).softmax(1)[:, :-1]
-    known = shares.sum(1, keepdim=True)
-    expected = torch.stack([torch.cat([shares @ of, known], 1) for of in torch.cat([values[0], values[2]], 2)[0]])
+    expected = torch.stack([shares @ of for of in torch.cat([values[0], values[2]], 2)[0]])
     assert_close(block.recall(key, memory), expected[None], atol=1e-5, rtol=1e-4)
     block.sink.data.fill_(5.0)  # nothing is as like as the sink
     assert block.recall(key, memory).abs().max() < 1e-6

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stesa_cli.engine.checkpoint import load_network
+from stesa_cli.engine.continuity import strays
 from stesa_cli.engine.edges import sharpened
 from stesa_cli.engine.runtime import Precision, autocast, find_device, place
 from stesa_cli.engine.window import Window, around, union, whole
@@ -20,7 +21,7 @@ from stesa_cli.errors import InputError, StesaError
 from stesa_cli.files import atomic
 from stesa_cli.masks import VOID, object_ids, one_hot, soft_aggregation
 from stesa_cli.model.attention import Entry, Memory
-from stesa_cli.model.network import MULTIPLE, Network
+from stesa_cli.model.network import MULTIPLE, OFF, Network, Prediction
 from stesa_cli.model.state import Features, State
 
 DEFAULT_SIZE = 480
@@ -177,7 +178,7 @@ class Segmenter:
                 [self.network.decode(*each) for each in zip(features, group.states, flows, strict=True)]
                 for group in self._groups
             ]
-            small, full = self._probabilities(features, [[p.objects for p, _ in each] for each in decoded], image)
+            small, full = self._probabilities(features, decoded, image)
             if labels is not None:
                 small, full = self._with_given(small, full, labels, ids, given_ids)
             handed_on = [v.mirrored(_resized(small, f)) for v, f in zip(self.views, features, strict=True)]
@@ -186,10 +187,8 @@ class Segmenter:
             for group, each in zip(self._groups, decoded, strict=True):
                 chosen, corrected = [ids.index(i) for i in group.ids], not set(given_ids).isdisjoint(group.ids)
                 states = [
-                    self.network.advance(f, replace(state, hidden=hidden), masks[:, chosen], every, corrected)
-                    for f, state, (_, hidden), masks, every in zip(
-                        features, group.states, each, handed_on, present, strict=True
-                    )
+                    self.network.advance(f, state, masks[:, chosen], every, corrected)
+                    for f, (_, state), masks, every in zip(features, each, handed_on, present, strict=True)
                 ]
                 groups.append(_Group(group.ids, states))
             for members in (new[at : at + CHUNK] for at in range(0, len(new), CHUNK)):
@@ -228,18 +227,21 @@ class Segmenter:
         return small, full / full.sum(0).clamp(min=1e-6)
 
     def _probabilities(
-        self, features: list[Features], objects: list[list[Tensor]], image: np.ndarray
+        self, features: list[Features], decoded: list[list[tuple[Prediction, State]]], image: np.ndarray
     ) -> tuple[Tensor, Tensor]:
         """The objects' masks (1, O, h, w) at the scale of the first view, and (O + 1, H, W) with the background at that
-        of ``image`` (H, W, 3), whose edges they take, from the logits that each group has for each view."""
+        of ``image`` (H, W, 3), whose edges they take, from what each group has for each view."""
         none = features[0].skips[-1].new_empty(1, 0, *_fine(features[0]))
-        logits = torch.cat([none, *(each[0] for each in objects)], 1).float()
-        if len(self.views) > 1 and objects:
-            each_view = [torch.cat(parts, 1) for parts in zip(*objects, strict=True)]
+        logits = torch.cat([none, *(each[0][0].objects for each in decoded)], 1).float()
+        if len(self.views) > 1 and decoded:
+            each_view = [torch.cat([found.objects for found, _ in parts], 1) for parts in zip(*decoded, strict=True)]
             found = [
                 _resized(v.mirrored(each.sigmoid()), features[0]) for v, each in zip(self.views, each_view, strict=True)
             ]
             logits = torch.stack(found).mean(0).logit(1e-6)
+        last = [mask for each in decoded for mask in each[0][1].masks[0].cpu().numpy()]
+        for each, mask, before in zip(logits[0], logits[0].sigmoid().cpu().numpy(), last, strict=True):
+            each[torch.from_numpy(strays(mask, before)).to(self.device)] = OFF
         together = soft_aggregation(logits).softmax(1)[:, 1:]
         large = torch.from_numpy(sharpened(together[0].cpu().numpy(), image)).to(self.device)
         full = torch.cat([(1 - large.sum(0, keepdim=True)).clamp(min=0), large])

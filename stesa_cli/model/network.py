@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from stesa_cli.config import Config
 from stesa_cli.masks import soft_aggregation
 from stesa_cli.model.attention import Entry, Memory, NonLocalBlock, Pairwise, SpaceTimeNonLocalBlock
-from stesa_cli.model.decoder import Decoder, Hidden, Reduction, reduce
+from stesa_cli.model.decoder import Decoder, Reduction, reduce
 from stesa_cli.model.encoder import Encoder
 from stesa_cli.model.flow import Flow, backward_flow, grey
 from stesa_cli.model.motion import MotionPyramid, relative_motion
@@ -184,10 +184,10 @@ class Network(nn.Module):
                 sound = 1 - flaw.sum(1, keepdim=True)
                 handed_on = handed_on * sound + flaw[:, 1:]
                 # what the states know there would give it away
-                decoded = [(found, _kept(hidden, sound)) for found, hidden in decoded]
+                decoded = [(found, _kept(state, sound)) for found, state in decoded]
             present = handed_on.sum(1, keepdim=True)
-            for at, (group, (_, hidden)) in enumerate(zip(groups, decoded, strict=True)):
-                state, own = replace(group.state, hidden=hidden), _chosen(handed_on, group.slots)
+            for at, (group, (_, state)) in enumerate(zip(groups, decoded, strict=True)):
+                own = _chosen(handed_on, group.slots)
                 groups[at] = replace(group, state=self.advance(features, state, own, present))
             if most[t]:
                 groups.append(self._enter(features, handed_on, given == t, most[t], every))
@@ -216,16 +216,16 @@ class Network(nn.Module):
         config = self.config.memory
         memory = Memory(every or config.every, remembered or config.size) if config else None
         state = self.advance(features, State(masks, valid, memory=memory), masks, present, given=True)
-        prediction, hidden = self.decode(features, state)
-        return prediction, replace(state, hidden=hidden)
+        return self.decode(features, state)
 
     def flow(self, features: Features, state: State) -> Flow | None:
         """From the frame to that before it, whose ``state`` (of any of its objects) this is; None without ``grey``."""
         return None if features.grey is None or state.grey is None else backward_flow(features.grey, state.grey)
 
-    def decode(self, features: Features, state: State, flow: Flow | None = None) -> tuple[Prediction, Hidden]:
-        """What the frame shows of the objects of ``state``, and their new hidden states; ``flow`` to the frame of
-        ``state``, None for that frame itself or a network without it. With motion, ``auxiliary`` is what that tells."""
+    def decode(self, features: Features, state: State, flow: Flow | None = None) -> tuple[Prediction, State]:
+        """What the frame shows of the objects of ``state``, and that carried to it, with new hidden states; ``flow`` to
+        the frame of ``state``, None for that frame itself or a network without it. With motion, ``auxiliary`` is what
+        that tells."""
         answers = motion = by_motion = None
         if flow is not None:
             state = state.carried(flow.shift)
@@ -240,7 +240,8 @@ class Network(nn.Module):
                 motion[1] = motion[1] + recalled.unflatten(0, answers.shape[:2])
         objects, auxiliary, hidden = self.decoder(features.skips, state.masks, answers, state.hidden, motion)
         objects = objects.float().masked_fill(~state.valid[..., None, None], OFF)
-        return Prediction(soft_aggregation(objects), objects, auxiliary if by_motion is None else by_motion), hidden
+        prediction = Prediction(soft_aggregation(objects), objects, auxiliary if by_motion is None else by_motion)
+        return prediction, replace(state, hidden=hidden)
 
     def advance(
         self, features: Features, state: State, masks: Tensor, present: Tensor | None = None, given: bool = False
@@ -256,10 +257,13 @@ class Network(nn.Module):
         return replace(state, masks=masks, memory=memory, frames=state.frames + 1, grey=features.grey)
 
 
-def _kept(hidden: Hidden, share: Tensor) -> Hidden:
-    """Hidden states times ``share`` (B, 1, H, W) in [0, 1]."""
-    shares = [F.interpolate(share, level[0].shape[2:], mode="bilinear", antialias=True) for level in hidden]
-    return [[maps * of.to(maps.dtype) for maps in level] for level, of in zip(hidden, shares, strict=True)]
+def _kept(state: State, share: Tensor) -> State:
+    """With hidden states times ``share`` (B, 1, H, W) in [0, 1]."""
+    hidden = []
+    for level in state.hidden or []:
+        of = F.interpolate(share, level[0].shape[2:], mode="bilinear", antialias=True)
+        hidden.append([maps * of.to(maps.dtype) for maps in level])
+    return replace(state, hidden=hidden)
 
 
 def _chosen(masks: Tensor, slots: Tensor) -> Tensor:

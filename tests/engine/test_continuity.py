@@ -1,0 +1,64 @@
+import cv2
+import numpy as np
+import pytest
+
+from stesa_cli.engine import segmentation
+from stesa_cli.engine.continuity import EDGE, REACH, strays
+from stesa_cli.engine.segmentation import Segmenter
+
+HEIGHT, WIDTH = 200, 300
+REACHED = round(REACH * HEIGHT)
+
+
+def box(top: int, left: int, height: int = 40, width: int = 50) -> np.ndarray:
+    mask = np.zeros((HEIGHT, WIDTH), np.float32)
+    mask[top : top + height, left : left + width] = 1
+    return mask
+
+
+def test_a_look_alike_that_comes_in_apart_from_the_object_is_a_stray_with_its_soft_edge():
+    last, now, other = box(60, 60), box(62, 66), box(20, 220)
+    found = strays(np.maximum(now, other), last)
+    assert (found == (box(20 - EDGE, 220 - EDGE, 40 + 2 * EDGE, 50 + 2 * EDGE) > 0)).all()
+
+
+@pytest.mark.parametrize("gap", [0, 1, REACHED - 1])
+def test_what_appears_near_the_object_is_its_own(gap):
+    last = box(60, 60)
+    assert not strays(np.maximum(last, box(60, 110 + gap)), last).any()
+
+
+def test_what_appears_beyond_its_reach_is_not():
+    last = box(60, 60)
+    found = strays(np.maximum(last, box(60, 110 + REACHED)), last)
+    assert found[:, 110 + REACHED : 160 + REACHED].any() and not found[last > 0].any()
+
+
+def test_an_object_that_moved_far_or_comes_back_is_kept():
+    assert not strays(box(20, 220), box(60, 60)).any()
+    assert not strays(np.maximum(box(20, 220), box(60, 60, 10, 10)), box(60, 60)).any()
+    assert not strays(box(20, 220), np.zeros((HEIGHT, WIDTH), np.float32)).any()
+
+
+def test_no_mask_has_no_strays():
+    assert not strays(np.zeros((HEIGHT, WIDTH), np.float32), box(60, 60)).any()
+
+
+def test_the_segmenter_takes_no_look_alike_that_comes_in_elsewhere(monkeypatch):
+    random = np.random.default_rng(0)
+    image = cv2.GaussianBlur(random.integers(60, 200, (192, 320, 3), np.uint8), (0, 0), 6)
+    thing = cv2.resize(random.integers(0, 255, (6, 6, 3), np.uint8), (56, 48), interpolation=cv2.INTER_CUBIC)
+    labels, place, other = np.zeros((192, 320), np.uint8), np.s_[70:118, 50:106], np.s_[40:88, 210:266]
+    image[place], labels[place] = thing, 1
+    both = image.copy()
+    both[other] = thing
+
+    def taken() -> list[float]:
+        segmenter = Segmenter.load(size=192, device="cpu", precision="fp32")
+        segmenter.start(image, labels)
+        last = [segmenter.step(frame)[1] > 0.5 for frame in (image, both, both)][-1]
+        return [last[at].float().mean().item() for at in (place, other)]
+
+    assert taken() == pytest.approx([1, 0], abs=0.1)
+    monkeypatch.setattr(segmentation, "strays", lambda mask, last: np.zeros(mask.shape, bool))
+    assert taken() == pytest.approx([1, 1], abs=0.3)  # else the picture would show nothing

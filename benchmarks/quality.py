@@ -7,7 +7,7 @@ The frames (576×324) are enlarged to 854×480, the size of most videos of the b
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import cv2
@@ -15,7 +15,6 @@ import numpy as np
 from composites import HELD_OUT, similarity
 
 from stesa_cli.data import davis
-from stesa_cli.data.sequence import VideoSequence
 from stesa_cli.engine.adaptation import adapt
 from stesa_cli.engine.quality import EFFORTS
 from stesa_cli.engine.segmentation import Segmenter
@@ -23,11 +22,11 @@ from stesa_cli.engine.segmentation import Segmenter
 SIZE = 854, 480
 
 
-def enlarged(sequence: VideoSequence, frames: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Frames (480, 854, 3) uint8 RGB with label maps (480, 854) uint8."""
-    for index in range(min(frames, len(sequence.frames))):
-        image = cv2.resize(sequence.image(index), SIZE, interpolation=cv2.INTER_CUBIC)
-        yield image, cv2.resize(sequence.labels(index), SIZE, interpolation=cv2.INTER_NEAREST)
+def enlarged(clip: Iterable[tuple[np.ndarray, np.ndarray]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Frames (480, 854, 3) uint8 RGB with label maps (480, 854) uint8, from smaller ones."""
+    for image, labels in clip:
+        large = cv2.resize(image, SIZE, interpolation=cv2.INTER_CUBIC)
+        yield large, cv2.resize(labels, SIZE, interpolation=cv2.INTER_NEAREST)
 
 
 def main() -> None:
@@ -43,7 +42,8 @@ def main() -> None:
         name, _, seconds = quality.partition("+")
         effort, scores, took, count = EFFORTS[name], {}, 0.0, 0
         for sequence in held_out:
-            clip = list(enlarged(sequence, args.frames))
+            indices = range(min(args.frames, len(sequence.frames)))
+            clip = list(enlarged((sequence.image(i), sequence.labels(i)) for i in indices))
             segmenter = Segmenter.load(args.weights, views=effort.views(), remembered=effort.remembered)
             if seconds:
                 adapt(segmenter.network, *clip[0], float(seconds))

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stesa_cli.engine.checkpoint import load_network
-from stesa_cli.engine.continuity import strays
+from stesa_cli.engine.continuity import FADING, strays
 from stesa_cli.engine.edges import sharpened
 from stesa_cli.engine.runtime import Precision, autocast, find_device, place
 from stesa_cli.engine.window import Window, around, union, whole
@@ -94,6 +94,7 @@ class Segmenter:
         self.ids: list[int] = []
         self._groups: list[_Group] = []
         self._window: Window | None = None
+        self._usual: dict[int, float] = {}
 
     @classmethod
     def load(
@@ -111,7 +112,7 @@ class Segmenter:
     def start(self, image: np.ndarray, labels: np.ndarray) -> Tensor:
         """Begin anew with a frame (H, W, 3) uint8 RGB and its label map (H, W) uint8, whose ids become the objects.
         Returns and raises as ``step`` does."""
-        self.ids, self._groups, self._window = [], [], None
+        self.ids, self._groups, self._window, self._usual = [], [], None, {}
         return self.step(image, labels)
 
     def step(self, image: np.ndarray, labels: np.ndarray | None = None) -> Tensor:
@@ -147,7 +148,7 @@ class Segmenter:
     def save(self, path: Path, notes: object = None) -> None:
         """Write all that is needed to go on, and ``notes`` of plain values, for ``restore``. Raises OutputError."""
         buffer = BytesIO()
-        torch.save((self.remembered, self.ids, self._groups, self._window, notes), buffer)
+        torch.save((self.remembered, self.ids, self._groups, self._window, self._usual, notes), buffer)
         with atomic(path) as temporary:
             temporary.write_bytes(buffer.getbuffer())
 
@@ -159,7 +160,7 @@ class Segmenter:
                 saved = torch.load(path, map_location=self.device, weights_only=True)
         except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
             raise InputError("cannot be read", path, "begin anew with --overwrite") from error
-        self.remembered, self.ids, self._groups, self._window, notes = saved
+        self.remembered, self.ids, self._groups, self._window, self._usual, notes = saved
         return notes
 
     @torch.inference_mode()
@@ -181,6 +182,8 @@ class Segmenter:
             small, full = self._probabilities(features, decoded, image)
             if labels is not None:
                 small, full = self._with_given(small, full, labels, ids, given_ids)
+            for i, area in zip(ids, (small[0] > 0.5).sum((1, 2)).tolist(), strict=True):
+                self._usual[i] = area if i in given_ids else max(area, FADING * self._usual[i])
             handed_on = [v.mirrored(_resized(small, f)) for v, f in zip(self.views, features, strict=True)]
             present = [masks.sum(1, keepdim=True) for masks in handed_on]
             groups = []
@@ -211,6 +214,7 @@ class Segmenter:
         if old is not None and self._window != old:
             for group in self._groups:
                 group.states = [v.moved(s, old, self._window) for v, s in zip(self.views, group.states, strict=True)]
+            self._usual = {i: area * (old.height / self._window.height) ** 2 for i, area in self._usual.items()}
         return self._window
 
     def _with_given(
@@ -240,8 +244,8 @@ class Segmenter:
             ]
             logits = torch.stack(found).mean(0).logit(1e-6)
         last = [mask for each in decoded for mask in each[0][1].masks[0].cpu().numpy()]
-        for each, mask, before in zip(logits[0], logits[0].sigmoid().cpu().numpy(), last, strict=True):
-            each[torch.from_numpy(strays(mask, before)).to(self.device)] = OFF
+        for i, each, mask, before in zip(self.ids, logits[0], logits[0].sigmoid().cpu().numpy(), last, strict=True):
+            each[torch.from_numpy(strays(mask, before, self._usual[i])).to(self.device)] = OFF
         together = soft_aggregation(logits).softmax(1)[:, 1:]
         large = torch.from_numpy(sharpened(together[0].cpu().numpy(), image)).to(self.device)
         full = torch.cat([(1 - large.sum(0, keepdim=True)).clamp(min=0), large])

@@ -1,0 +1,101 @@
+"""Held-out DAVIS-2016 train sequences as they are and made hard: J and F of each kind of difficulty.
+
+    python benchmarks/hard.py --data ../shared/data --weights stesa
+
+Kinds: plain; alike (the object once more, mirrored, comes in behind it in frame 4, with a motion of its own); hidden (a
+post goes past in front of it); covered (parts of the object are covered in the given frame); smoke (smoke, dust or a
+shadow moves with it); pan (the camera goes past it). All but plain are drawn twice for each sequence. The frames
+(576×324) are enlarged to 854×480. None of this is trained on."""
+
+import argparse
+from pathlib import Path
+
+import cv2
+import numpy as np
+from composites import HELD_OUT
+from quality import enlarged
+
+from stesa_cli.data import davis
+from stesa_cli.data.flaws import cover
+from stesa_cli.data.motion import Layer, moved, pan, trail
+from stesa_cli.data.sequence import VideoSequence
+from stesa_cli.engine.adaptation import adapt
+from stesa_cli.engine.segmentation import Segmenter
+from stesa_cli.masks import label_map
+from stesa_cli.metrics.boundary import contour_accuracy
+from stesa_cli.metrics.region import region_similarity
+
+ENTRY, TRIES = 4, 30
+CHANGES = {"covered": cover, "smoke": trail, "pan": pan}
+KINDS = ("plain", "alike", "hidden", *CHANGES)
+
+
+def clip(sequence: VideoSequence, frames: int, kind: str, seed: int) -> Layer:
+    """Frames (H, W, 3) uint8 RGB with label maps (H, W) uint8 of one object."""
+    layer = [(sequence.image(i), sequence.labels(i)) for i in range(min(frames, len(sequence.frames)))]
+    random = np.random.default_rng(7 * seed + 11)
+    if kind in CHANGES:
+        CHANGES[kind](layer, 1, random)
+    elif kind == "alike":
+        _double(layer, random)
+    elif kind == "hidden":
+        _hide(layer, random)
+    return layer
+
+
+def _double(layer: Layer, random: np.random.Generator) -> None:
+    mirrored, size = [(image[:, ::-1], labels[:, ::-1]) for image, labels in layer], layer[0][1].shape
+    for _ in range(TRIES):
+        other = moved(mirrored, random, elastic=False, size=size, spread=0.3, border=False)
+        if (other[ENTRY][1] > 0).sum() >= 100 and not (other[ENTRY][1] & layer[ENTRY][1]).any():
+            break
+    for t in range(ENTRY, len(layer)):
+        (image, labels), (over, mask) = layer[t], other[t]
+        alpha = cv2.GaussianBlur(((mask > 0) & (labels == 0)).astype(np.float32), (3, 3), 0)[..., None]
+        layer[t] = (over * alpha + image * (1 - alpha)).round().astype(np.uint8), labels
+
+
+def _hide(layer: Layer, random: np.random.Generator) -> None:
+    """The post has a half to the whole of the object's width and takes two thirds of the clip to go past it."""
+    width, way = int(random.uniform(0.5, 1) * cv2.boundingRect(layer[0][1])[2]), random.choice([-1, 1])
+    wood = cv2.resize(random.integers(40, 160, (8, 5, 3), np.uint8), (width, len(layer[0][0])))
+    for t, (image, labels) in enumerate(layer):
+        x, _, across, _ = cv2.boundingRect(labels)
+        share = 1.5 * way * (t / len(layer) - 0.55)
+        left = int(x + across / 2 + share * (across + width) - width / 2)
+        part = slice(max(0, left), max(0, left + width))
+        image[:, part] = wood[:, max(0, -left) :][:, : image[:, part].shape[1]]
+        labels[:, part] = 0
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("kinds", nargs="*", default=KINDS)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--weights", default="stesa")
+    parser.add_argument("--size", type=int, default=480)
+    parser.add_argument("--frames", type=int, default=24)
+    parser.add_argument("--adapt", type=float, default=0.0)
+    args = parser.parse_args()
+    train = {sequence.name: sequence for sequence in davis.sequences(args.data, 2016, "train")}
+    means = []
+    for kind in args.kinds:
+        runs = []
+        for name, seed in ((name, seed) for name in HELD_OUT for seed in range(1 if kind == "plain" else 2)):
+            segmenter, scores = Segmenter.load(args.weights, args.size), []
+            for index, (image, labels) in enumerate(enlarged(clip(train[name], args.frames, kind, seed))):
+                if index:
+                    found = label_map(segmenter.step(image), [1])
+                    scores.append([measure(labels, found, [1])[0] for measure in (region_similarity, contour_accuracy)])
+                    continue
+                if args.adapt:
+                    adapt(segmenter.network, image, labels, args.adapt)
+                segmenter.start(image, labels)
+            runs.append(np.mean(scores, axis=0))
+        means.append(np.mean(runs, axis=0))
+        print("{}: J {:.4f}, F {:.4f}".format(kind, *means[-1]), flush=True)
+    print("mean: J {:.4f}, F {:.4f}".format(*np.mean(means, axis=0)))
+
+
+if __name__ == "__main__":
+    main()

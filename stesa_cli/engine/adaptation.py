@@ -22,6 +22,7 @@ SIZE = 320  # short side of the clips, in pixels, at most
 LENGTH = 3  # frames of a clip
 OBJECTS = 3  # of a clip
 FRACTION = 0.25  # of the pixels, the hardest, count in the cross-entropy
+SHARE = 0.5  # of the adapted weights in their mean with those before, which know of more than one picture
 
 
 def adapt(
@@ -34,8 +35,9 @@ def adapt(
     on_step: Callable[[int, int], None] = lambda done, of: None,
 ) -> int:
     """Train ``network`` but for encoder and motion, in place, for STEPS or so many seconds at most, on clips in which
-    the frame (H, W, 3) uint8 RGB and its label map (H, W) uint8 are set in motion. ``on_step`` hears the steps done and
-    how many there may be. Returns the number of steps."""
+    the frame (H, W, 3) uint8 RGB and its label map (H, W) uint8 are set in motion; it ends as the mean of what it has
+    become and what it was (WiSE-FT, Wortsman et al. 2022). ``on_step`` hears the steps done and how many there may be.
+    Returns the number of steps."""
     device = next(network.parameters()).device
     scale = min(1, SIZE / min(labels.shape))
     height, width = (max(MULTIPLE, round(side * scale / MULTIPLE) * MULTIPLE) for side in labels.shape)
@@ -46,6 +48,7 @@ def adapt(
     network.requires_grad_(False)
     for parameter in trained:
         parameter.requires_grad_()
+    before = [parameter.detach().clone() for parameter in trained]
     optimizer = torch.optim.AdamW(trained, RATE)
     begun, steps, share = time.perf_counter(), 0, 0.0
     while ids and share < 1 and not stopped():
@@ -75,4 +78,7 @@ def adapt(
         steps += 1
         share = max((time.perf_counter() - begun) / seconds, steps / STEPS)
         on_step(steps, max(steps, round(steps / share)))
+    with torch.no_grad():
+        for parameter, old in zip(trained, before, strict=True):
+            parameter.lerp_(old, 1 - SHARE)
     return steps

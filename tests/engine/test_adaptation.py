@@ -1,0 +1,27 @@
+import numpy as np
+import torch
+
+from stesa_cli.engine import adaptation
+from stesa_cli.engine.adaptation import SHARE, adapt
+
+from ..networks import tiny_network
+
+
+def test_adapted_weights_are_a_mean_with_those_before(monkeypatch):
+    image = np.random.default_rng(0).integers(0, 255, (64, 96, 3), np.uint8)
+    labels = np.zeros((64, 96), np.uint8)
+    labels[10:40, 20:60] = 1
+    monkeypatch.setattr(adaptation, "STEPS", 2)
+
+    def adapted(share: float) -> dict[str, torch.Tensor]:
+        monkeypatch.setattr(adaptation, "SHARE", share)
+        network = tiny_network().eval()
+        assert adapt(network, image, labels, seconds=1e6, precision="fp32") == 2
+        return network.state_dict()
+
+    before, whole, shipped = tiny_network().state_dict(), adapted(1.0), adapted(SHARE)
+    assert any(not torch.equal(whole[name], before[name]) for name in before)
+    for name, weight in shipped.items():
+        torch.testing.assert_close(
+            weight, torch.lerp(before[name].float(), whole[name].float(), SHARE).to(weight.dtype)
+        )

@@ -44,7 +44,7 @@ class StageConfig(Config):
     encoder_rate: Rate = 2e-5
     """Where it is 0 in all stages of a run, the encoder is frozen, and a step a fifth quicker."""
     motion_rate: Rate = 2e-3
-    """Of the motion pyramid and ``recall``, which begin as nothing: at the decoder's rate they stay unused."""
+    """Of the motion pyramid, which begins as nothing: at the decoder's rate it stays unused."""
     warmup: int = Field(100, ge=0)
     floor: Rate = 0.02
     """The cosine schedule ends at this share of the rates."""

@@ -84,8 +84,7 @@ class Trainer:
         parts: dict[str, list[torch.nn.Parameter]] = {"encoder": [], "motion": [], "decoder": []}
         for name, parameter in trained:
             # the memory's few numbers must move further than weights do
-            numbers = ("memory.log_", "memory.sink", "recall.")
-            part = "motion" if name.startswith(numbers) else name.partition(".")[0]
+            part = "motion" if name.startswith("memory.log_") else name.partition(".")[0]
             parts[part if part in parts else "decoder"].append(parameter)
         optimizer = torch.optim.AdamW if config.train.optimizer == "adamw" else torch.optim.Adam
         self.optimizer = optimizer(

@@ -106,12 +106,11 @@ class SpaceTimeNonLocalBlock(nn.Module):
     Keys are cosine features of the stride-16 map, shared by all objects, with a learned temperature. From them the
     squared distance of the two positions is taken off, times a learned weight for the newest frame and another for the
     older ones: what looks the same is told apart by where it is. What is read per object is a learned value next to the
-    raw fine shape of its mask (``pixel_unshuffle`` of the stride-4 mask). With ``recall`` the given frames are read by
-    themselves, too: they hold no mistakes."""
+    raw fine shape of its mask (``pixel_unshuffle`` of the stride-4 mask)."""
 
     FINE = 16  # pixels of the stride-4 mask in one stride-16 position
 
-    def __init__(self, features: int, keys: int, values: int, sharpen: float = 1.0, recall: bool = False) -> None:
+    def __init__(self, features: int, keys: int, values: int, sharpen: float = 1.0) -> None:
         super().__init__()
         self.to_key = nn.Conv2d(features, keys, 3, padding=1)
         self.to_value = nn.Sequential(
@@ -122,9 +121,6 @@ class SpaceTimeNonLocalBlock(nn.Module):
         # its logarithm, as steps of one size must move it as they move the other weights
         self.log_temperature, self.sharpen = nn.Parameter(torch.tensor(10.0).log()), sharpen
         self.log_locality = nn.Parameter(torch.tensor([16.0, 2.0]).log())  # of the newest frame, of the older ones
-        if recall:
-            self.log_reach = nn.Parameter(torch.tensor(3.0).log())  # of the given frames, read by themselves
-            self.sink = nn.Parameter(torch.tensor(0.6))  # the likeness (cosine) that the sink has with everything
         self.channels = values + self.FINE
         if keys + PLACE > self.channels:
             raise ValueError(f"keys ({keys}) may not be wider than values + {self.FINE - PLACE}")
@@ -155,27 +151,11 @@ class SpaceTimeNonLocalBlock(nn.Module):
         newest, older = self.log_locality.exp()
         weights = [older] * (len(memory.entries) - 1) + [newest]
         keys = [_weighted(entry.key, weight) for entry, weight in zip(memory.entries, weights, strict=True)]
-        return self._attend(key, keys, [entry.value for entry in memory.entries])
-
-    def recall(self, key: Tensor, memory: Memory) -> Tensor:
-        """The frame's keys (B, N, K + 4) -> what the given frames alone answer, (B, O, N, V). What resembles no
-        position of theirs attends to a sink instead, whose value is zero."""
-        given = [entry for entry in memory.entries if entry.given]
-        looks, x, _, _, one = _parts(given[0].key[:, :1])
-        level = self.sink * self._temperature()
-        sink = torch.cat([0 * looks, 0 * x, 0 * x, -level * one, 0 * one], -1)
-        keys = [_weighted(entry.key, self.log_reach.exp()) for entry in given]
-        values = [entry.value for entry in given]
-        return self._attend(key, [*keys, sink], [*values, torch.zeros_like(values[0][:, :, :1])])
-
-    def _temperature(self) -> Tensor:
-        return self.log_temperature.exp() * (1.0 if self.training else self.sharpen)
-
-    def _attend(self, key: Tensor, keys: list[Tensor], values: list[Tensor]) -> Tensor:
         looks, x, y, square, one = _parts(key)
+        temperature = self.log_temperature.exp() * (1.0 if self.training else self.sharpen)
         # times a position of the memory: 2·xx' + 2·yy' - (x'² + y'²) - (x² + y²), the squared distance below zero
-        query = torch.cat([looks * self._temperature(), 2 * x, 2 * y, -one, -square], -1)
-        value = torch.cat(values, -2)
+        query = torch.cat([looks * temperature, 2 * x, 2 * y, -one, -square], -1)
+        value = torch.cat([entry.value for entry in memory.entries], -2)
         # keys of the values' width, laid out in a row: with these the fused kernel runs, three times as fast
         room, each = (0, value.shape[-1] - key.shape[-1]), (-1, value.shape[1], -1, -1)
         query, every = (F.pad(part, room)[:, None].expand(each) for part in (query, torch.cat(keys, -2)))

@@ -32,8 +32,6 @@ class MemoryConfig(Config):
     values: int = Field(64, ge=1)
     every: int = Field(5, ge=1)
     size: int = Field(6, ge=1)
-    recall: bool = False
-    """The given frames, which hold no mistakes, are also read by themselves."""
     sharpen: float = Field(1.0, gt=0)
     """Outside training the memory holds many more positions than a clip did: the temperature is multiplied by this."""
 
@@ -69,8 +67,6 @@ class ModelConfig(Config):
             raise ValueError("auxiliary = true needs a non-local block: set nlb, or auxiliary = false")
         if self.recurrence == "lstm" and self.model_fields_set & {"reset_gates", "states", "candidate", "carry"}:
             raise ValueError("reset_gates, states, candidate and carry are settings of recurrence = 'gru'")
-        if self.memory and self.memory.recall and not self.motion:
-            raise ValueError("memory.recall needs motion, whose channels it joins: set motion, or recall = false")
         if self.motion and not self.flow:
             raise ValueError("motion needs flow = true")
         if self.motion and self.auxiliary:
@@ -115,9 +111,7 @@ class Network(nn.Module):
         self.memory = None
         if config.memory is not None:
             memory = config.memory
-            self.memory = SpaceTimeNonLocalBlock(
-                coarse_to_fine[1], memory.keys, memory.values, memory.sharpen, memory.recall
-            )
+            self.memory = SpaceTimeNonLocalBlock(coarse_to_fine[1], memory.keys, memory.values, memory.sharpen)
         make_cell: Any = ConvLSTM
         if config.recurrence == "gru":
             make_cell = partial(ConvGRU, **config.model_dump(include={"reset_gates", "states", "candidate", "carry"}))
@@ -130,11 +124,6 @@ class Network(nn.Module):
             auxiliary=self.nlb_level if config.auxiliary else None,
         )
         self.motion = MotionPyramid(config.motion, config.skips) if config.motion else None
-        self.recall = None
-        if self.memory is not None and config.memory is not None and config.memory.recall:
-            self.recall = nn.Conv2d(self.memory.channels, config.skips[1], 3, padding=1)
-            for part in self.recall.parameters():
-                nn.init.zeros_(part)
 
     def encode(self, images: Tensor) -> Features:
         """Images (B, 3, H, W) float in [0, 1], RGB, H and W multiples of 32."""
@@ -234,10 +223,6 @@ class Network(nn.Module):
         if self.memory is not None and state.memory is not None and features.key is not None:
             answers = self.memory.read(features.key, state.memory).transpose(2, 3)
             answers = answers.unflatten(-1, features.middle.shape[2:])
-            if self.recall is not None and motion is not None:
-                recalled = self.memory.recall(features.key, state.memory).transpose(2, 3)
-                recalled = self.recall(recalled.flatten(0, 1).unflatten(-1, features.middle.shape[2:]))
-                motion[1] = motion[1] + recalled.unflatten(0, answers.shape[:2])
         objects, auxiliary, hidden = self.decoder(features.skips, state.masks, answers, state.hidden, motion)
         objects = objects.float().masked_fill(~state.valid[..., None, None], OFF)
         prediction = Prediction(soft_aggregation(objects), objects, auxiliary if by_motion is None else by_motion)

@@ -142,23 +142,6 @@ def test_flaws_are_handed_on_but_not_predicted():
     assert torch.equal(one.logits, plain[0].logits) and not torch.allclose(two.logits, plain[1].logits, atol=1e-3)
 
 
-def test_what_given_frames_tell_begins_as_nothing_and_hears_of_them_alone():
-    recalling = ModelConfig.model_validate(TINY.model_dump() | {"flow": True, "motion": 4, "memory": {"recall": True}})
-    network = Network(recalling).eval()
-    frames, masks, given, fed = clip(length=4)
-    flaws = torch.zeros(1, 4, 3, 16, 24)
-    flaws[:, 1, 0] = 1  # all is lost
-    told = []
-    network.recall.register_forward_hook(lambda _, inputs, answers: told.append((inputs[0], answers)))
-    network(frames, masks, given, fed)
-    network(frames, masks, given, fed, flaws)
-    assert all((answers == 0).all() for _, answers in told)
-    for (one, _), (other, _) in zip(told[:3], told[3:], strict=True):
-        torch.testing.assert_close(one, other)
-    with pytest.raises(ValueError, match="recall"):
-        ModelConfig.model_validate(TINY.model_dump() | {"memory": {"recall": True}})
-
-
 def test_training_may_remember_more_than_the_config_says():
     network = Network(TINY.model_copy(update={"memory": MemoryConfig(every=5)})).eval()
     frames, masks, given, fed = clip(length=5)

@@ -88,23 +88,6 @@ def test_reading_the_memory_is_attention_over_all_positions():
     assert expected.shape == (1, 2, 6, 3 + 16)
 
 
-def test_recall_reads_given_frames_alone_and_nothing_where_they_are_unlike():
-    block = SpaceTimeNonLocalBlock(6, keys=4, values=3, sharpen=1.5, recall=True).eval()
-    features, masks = torch.randn(1, 6, 2, 3), torch.rand(1, 2, 8, 12)
-    key, values = block.key(features), [block.value(features + index, masks, masks) for index in range(3)]
-    memory = Memory(1, 3)
-    for index, value in enumerate(values):
-        memory = memory.write(Entry(index, key, value, given=index != 1))
-    looks, temperature = key[0, :, :4], 1.5 * block.log_temperature.exp()
-    places = torch.tensor([[y / 2, x / 2] for y in range(2) for x in range(3)])
-    affinity = temperature * looks @ looks.T - block.log_reach.exp() * torch.cdist(places, places).square()
-    shares = torch.cat([affinity, affinity, (temperature * block.sink).expand(6, 1)], 1).softmax(1)[:, :-1]
-    expected = torch.stack([shares @ of for of in torch.cat([values[0], values[2]], 2)[0]])
-    assert_close(block.recall(key, memory), expected[None], atol=1e-5, rtol=1e-4)
-    block.sink.data.fill_(5.0)  # nothing is as like as the sink
-    assert block.recall(key, memory).abs().max() < 1e-6
-
-
 def test_a_sharp_memory_returns_the_fine_shape_of_the_mask():
     block = SpaceTimeNonLocalBlock(6, keys=4, values=3)
     block.log_temperature.data.fill_(math.log(1e4))

@@ -21,6 +21,9 @@ from stesa_cli.errors import InputError, StesaError
 from stesa_cli.files import atomic
 from stesa_cli.masks import VOID, object_ids, one_hot, soft_aggregation
 from stesa_cli.model.attention import Entry, Memory
+from stesa_cli.model.decoder import reduce
+from stesa_cli.model.flow import Flow
+from stesa_cli.model.motion import from_background
 from stesa_cli.model.network import MULTIPLE, OFF, Network, Prediction
 from stesa_cli.model.state import Features, State
 
@@ -179,7 +182,7 @@ class Segmenter:
                 [self.network.decode(*each) for each in zip(features, group.states, flows, strict=True)]
                 for group in self._groups
             ]
-            small, full = self._probabilities(features, decoded, image)
+            small, full = self._probabilities(features, decoded, flows[0] if flows else None, image)
             if labels is not None:
                 small, full = self._with_given(small, full, labels, ids, given_ids)
             for i, area in zip(ids, (small[0] > 0.5).sum((1, 2)).tolist(), strict=True):
@@ -231,10 +234,14 @@ class Segmenter:
         return small, full / full.sum(0).clamp(min=1e-6)
 
     def _probabilities(
-        self, features: list[Features], decoded: list[list[tuple[Prediction, State]]], image: np.ndarray
+        self,
+        features: list[Features],
+        decoded: list[list[tuple[Prediction, State]]],
+        flow: Flow | None,
+        image: np.ndarray,
     ) -> tuple[Tensor, Tensor]:
         """The objects' masks (1, O, h, w) at the scale of the first view, and (O + 1, H, W) with the background at that
-        of ``image`` (H, W, 3), whose edges they take, from what each group has for each view."""
+        of ``image`` (H, W, 3), whose edges they take, from what each group has for each view, and the first's flow."""
         none = features[0].skips[-1].new_empty(1, 0, *_fine(features[0]))
         logits = torch.cat([none, *(each[0][0].objects for each in decoded)], 1).float()
         if len(self.views) > 1 and decoded:
@@ -243,9 +250,13 @@ class Segmenter:
                 _resized(v.mirrored(each.sigmoid()), features[0]) for v, each in zip(self.views, each_view, strict=True)
             ]
             logits = torch.stack(found).mean(0).logit(1e-6)
-        last = [mask for each in decoded for mask in each[0][1].masks[0].cpu().numpy()]
-        for i, each, mask, before in zip(self.ids, logits[0], logits[0].sigmoid().cpu().numpy(), last, strict=True):
-            each[torch.from_numpy(strays(mask, before, self._usual[i])).to(self.device)] = OFF
+        last = torch.cat([none, *(each[0][1].masks for each in decoded)], 1).float()
+        moved = np.zeros((1, 1), np.float32)
+        if flow is not None:
+            moved = from_background(flow, reduce(last, 4, "area")).norm(dim=1)[0].cpu().numpy()
+        masks = logits[0].sigmoid().cpu().numpy(), last[0].cpu().numpy()
+        for i, each, mask, before in zip(self.ids, logits[0], *masks, strict=True):
+            each[torch.from_numpy(strays(mask, before, self._usual[i], moved)).to(self.device)] = OFF
         together = soft_aggregation(logits).softmax(1)[:, 1:]
         large = torch.from_numpy(sharpened(together[0].cpu().numpy(), image)).to(self.device)
         full = torch.cat([(1 - large.sum(0, keepdim=True)).clamp(min=0), large])

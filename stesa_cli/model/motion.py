@@ -22,16 +22,22 @@ def relative_motion(flow: Flow, masks: Tensor) -> Tensor:
     most pixels outside of all masks have (least squares, reweighted). Distance is that from the object's centre, over
     the object's standard deviation, d / (1 + d); 1 everywhere for an object that is not there."""
     small = reduce(masks.detach().float(), 4, "area")
-    size = small.shape[2:]
-    shift, error = (F.interpolate(m.to(small), size=size, mode="bilinear", antialias=True) for m in vars(flow).values())
-    shift = shift * shift.new_tensor([masks.shape[3] / masks.shape[2], 1]).view(2, 1, 1) / PIXEL
-    apart = shift - _affine(shift, (1 - small.sum(1, keepdim=True)).clamp(0, 1))
-    mass = small[:, :, None]
+    error = F.interpolate(flow.error.to(small), size=small.shape[2:], mode="bilinear", antialias=True)
+    apart, mass = from_background(flow, small), small[:, :, None]
     own = (mass * apart[:, None]).sum((3, 4), keepdim=True) / (mass.sum((3, 4), keepdim=True) + 1)
-    from_background = apart.norm(dim=1)[:, None].expand_as(small)
+    moved = apart.norm(dim=1)[:, None].expand_as(small)
     from_object = (apart[:, None] - own).norm(dim=2)
     away = _away(small)
-    return torch.stack([from_background.log1p(), from_object.log1p(), error.expand_as(small), small, away], 2)
+    return torch.stack([moved.log1p(), from_object.log1p(), error.expand_as(small), small, away], 2)
+
+
+def from_background(flow: Flow, masks: Tensor) -> Tensor:
+    """How far the ``flow`` to the frame before is from that of the background, which is outside of all masks
+    (B, O, h, w) of objects, (B, 2, h, w) in pixels at 480 lines."""
+    height, width = masks.shape[2:]
+    shift = F.interpolate(flow.shift.to(masks), size=(height, width), mode="bilinear", antialias=True)
+    shift = shift * shift.new_tensor([width / height, 1]).view(2, 1, 1) / PIXEL
+    return shift - _affine(shift, (1 - masks.sum(1, keepdim=True)).clamp(0, 1))
 
 
 def _away(masks: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ from stesa_cli.engine.segmentation import Segmenter
 HEIGHT, WIDTH = 200, 300
 REACHED = round(REACH * HEIGHT)
 AREA = 40.0 * 50
+STILL = np.zeros((1, 1), np.float32)
 
 
 def box(top: int, left: int, height: int = 40, width: int = 50) -> np.ndarray:
@@ -19,19 +20,19 @@ def box(top: int, left: int, height: int = 40, width: int = 50) -> np.ndarray:
 
 def test_a_look_alike_that_comes_in_apart_from_the_object_is_a_stray_with_its_soft_edge():
     last, now, other = box(60, 60), box(62, 66), box(20, 220)
-    found = strays(np.maximum(now, other), last, AREA)
+    found = strays(np.maximum(now, other), last, AREA, STILL)
     assert (found == (box(20 - EDGE, 220 - EDGE, 40 + 2 * EDGE, 50 + 2 * EDGE) > 0)).all()
 
 
 @pytest.mark.parametrize("gap", [0, 1, REACHED - 1])
 def test_what_appears_near_the_object_is_its_own(gap):
     last = box(60, 60)
-    assert not strays(np.maximum(last, box(60, 110 + gap)), last, AREA).any()
+    assert not strays(np.maximum(last, box(60, 110 + gap)), last, AREA, STILL).any()
 
 
 def test_what_appears_beyond_its_reach_is_not():
     last = box(60, 60)
-    found = strays(np.maximum(last, box(60, 110 + REACHED)), last, AREA)
+    found = strays(np.maximum(last, box(60, 110 + REACHED)), last, AREA, STILL)
     assert found[:, 110 + REACHED : 160 + REACHED].any() and not found[last > 0].any()
 
 
@@ -44,7 +45,15 @@ def test_an_object_that_moved_far_or_was_hidden_is_kept():
         (box(20, 220), nothing),  # back again
         (nothing, box(60, 60)),
     ):
-        assert not strays(mask, last, AREA).any()
+        assert not strays(mask, last, AREA, STILL).any()
+
+
+@pytest.mark.parametrize(("ours", "theirs", "taken"), [(5, 0, False), (5, 1, False), (5, 2, True), (1, 0, True)])
+def test_what_is_left_behind_is_not_taken(ours, theirs, taken):
+    last, other = box(60, 60), box(60, 115, 20, 20)
+    moved = ours * box(60, 60) + theirs * box(50, 115)
+    found = strays(np.maximum(last, other), np.maximum(last, other), AREA, moved)
+    assert found[other > 0].any() != taken and not found[last > 0].any()
 
 
 def test_the_segmenter_takes_no_look_alike_that_comes_in_elsewhere(monkeypatch):
@@ -63,5 +72,5 @@ def test_the_segmenter_takes_no_look_alike_that_comes_in_elsewhere(monkeypatch):
         return [last[at].float().mean().item() for at in (place, other)]
 
     assert taken() == pytest.approx([1, 0], abs=0.1)
-    monkeypatch.setattr(segmentation, "strays", lambda mask, last, usual: np.zeros(mask.shape, bool))
+    monkeypatch.setattr(segmentation, "strays", lambda mask, *_: np.zeros(mask.shape, bool))
     assert taken() == pytest.approx([1, 1], abs=0.3)  # else the picture would show nothing

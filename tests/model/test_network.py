@@ -75,7 +75,7 @@ def test_a_padded_object_changes_nothing():
 @pytest.mark.parametrize("entry", [0, 2])
 def test_a_clip_in_training_is_what_the_segmenter_sees(aggregate, entry, monkeypatch):
     """Also with an object that enters later; but for strays, which only the segmenter takes away."""
-    monkeypatch.setattr(segmentation, "strays", lambda mask, last, usual: np.zeros(mask.shape, bool))
+    monkeypatch.setattr(segmentation, "strays", lambda mask, *_: np.zeros(mask.shape, bool))
     network = Network(TINY.model_copy(update={"memory": MemoryConfig(every=1), "aggregate": aggregate})).eval()
     images = np.random.default_rng(0).integers(0, 255, (5, 64, 96, 3), np.uint8)
     labels = np.zeros((5, 64, 96), np.uint8)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stesa_cli.engine.checkpoint import load_network
-from stesa_cli.engine.continuity import FADING, strays
+from stesa_cli.engine.continuity import FADING, strays, usual_area
 from stesa_cli.engine.edges import sharpened
 from stesa_cli.engine.runtime import Precision, autocast, find_device, place
 from stesa_cli.engine.window import Window, around, union, whole
@@ -185,8 +185,9 @@ class Segmenter:
             small, full = self._probabilities(features, decoded, flows[0] if flows else None, image)
             if labels is not None:
                 small, full = self._with_given(small, full, labels, ids, given_ids)
-            for i, area in zip(ids, (small[0] > 0.5).sum((1, 2)).tolist(), strict=True):
-                self._usual[i] = area if i in given_ids else max(area, FADING * self._usual[i])
+            for i, mask in zip(ids, small[0].float().cpu().numpy(), strict=True):
+                new_area = usual_area(mask) if i in given_ids else max((mask > 0.5).sum(), FADING * self._usual[i])
+                self._usual[i] = float(new_area)
             handed_on = [v.mirrored(_resized(small, f)) for v, f in zip(self.views, features, strict=True)]
             present = [masks.sum(1, keepdim=True) for masks in handed_on]
             groups = []
@@ -251,16 +252,21 @@ class Segmenter:
             ]
             logits = torch.stack(found).mean(0).logit(1e-6)
         last = torch.cat([none, *(each[0][1].masks for each in decoded)], 1).float()
+        self._without_strays(logits, last, flow)
+        together = soft_aggregation(logits).softmax(1)[:, 1:]
+        large = torch.from_numpy(sharpened(together[0].cpu().numpy(), image)).to(self.device)
+        full = torch.cat([(1 - large.sum(0, keepdim=True)).clamp(min=0), large])
+        return together if self.network.config.aggregate else logits.sigmoid(), full / full.sum(0).clamp(min=1e-6)
+
+    def _without_strays(self, logits: Tensor, last: Tensor, flow: Flow | None) -> None:
+        """Switch off, in place, the ``logits`` (1, O, h, w) of what is not of the objects (see ``strays``), whose
+        ``last`` masks (1, O, h, w) are carried along the ``flow``."""
         moved = np.zeros((1, 1), np.float32)
         if flow is not None:
             moved = from_background(flow, reduce(last, 4, "area")).norm(dim=1)[0].cpu().numpy()
         masks = logits[0].sigmoid().cpu().numpy(), last[0].cpu().numpy()
         for i, each, mask, before in zip(self.ids, logits[0], *masks, strict=True):
             each[torch.from_numpy(strays(mask, before, self._usual[i], moved)).to(self.device)] = OFF
-        together = soft_aggregation(logits).softmax(1)[:, 1:]
-        large = torch.from_numpy(sharpened(together[0].cpu().numpy(), image)).to(self.device)
-        full = torch.cat([(1 - large.sum(0, keepdim=True)).clamp(min=0), large])
-        return together if self.network.config.aggregate else logits.sigmoid(), full / full.sum(0).clamp(min=1e-6)
 
 
 def _fine(features: Features) -> tuple[int, int]:

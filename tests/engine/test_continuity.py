@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from stesa_cli.engine import segmentation
-from stesa_cli.engine.continuity import EDGE, REACH, strays
+from stesa_cli.engine.continuity import EDGE, REACH, strays, usual_area
 from stesa_cli.engine.segmentation import Segmenter
 
 HEIGHT, WIDTH = 200, 300
@@ -54,6 +54,26 @@ def test_what_is_left_behind_is_not_taken(ours, theirs, taken):
     moved = ours * box(60, 60) + theirs * box(50, 115)
     found = strays(np.maximum(last, other), np.maximum(last, other), AREA, moved)
     assert found[other > 0].any() != taken and not found[last > 0].any()
+
+
+def test_what_seems_to_stand_still_is_kept_where_the_rest_is_not_the_whole_object():
+    half, other = box(60, 60, 40, 30), box(60, 100, 40, 20)  # the post between them stands, and blurs the flow
+    both = np.maximum(half, other)
+    assert not strays(both, both, AREA, 5 * half).any()
+
+
+def test_a_larger_look_alike_does_not_take_the_place_of_the_object():
+    last, other = box(60, 60), box(10, 150, 150, 100)
+    found = strays(np.maximum(last, other), last, AREA, 9 * other)
+    assert found[other > 0].all() and not found[last > 0].any()
+
+
+def test_nothing_of_an_object_given_in_several_parts_is_a_stray():
+    person, bag = box(60, 60), box(140, 200, 10, 15)
+    assert usual_area(person) == AREA == usual_area(np.maximum(person, box(140, 200, 5, 5))) - 25
+    usual = usual_area(np.maximum(person, bag))
+    assert not strays(np.maximum(person, bag), person, usual, 5 * person).any()
+    assert usual_area(np.zeros_like(person)) == 0
 
 
 def test_the_segmenter_takes_no_look_alike_that_comes_in_elsewhere(monkeypatch):

@@ -7,13 +7,14 @@ they cross and cover each other; the truth is what is left visible. Schoolgirls 
 objects. None of this is trained on."""
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 
 from stesa_cli.data import davis
+from stesa_cli.data.motion import Layer, over
 from stesa_cli.data.sequence import VideoSequence
 from stesa_cli.engine.adaptation import adapt
 from stesa_cli.engine.segmentation import Segmenter
@@ -22,6 +23,12 @@ from stesa_cli.metrics.region import region_similarity
 
 HELD_OUT = ("bmx-bumps", "dance-jump", "scooter-gray")
 """No stage of the shipped weights has seen these."""
+Measure = Callable[[np.ndarray, np.ndarray, Sequence[int]], np.ndarray]
+
+
+def frames_of(sequence: VideoSequence, frames: int | None = None) -> Layer:
+    """The first frames (H, W, 3) uint8 RGB, by default all, with label maps (H, W) uint8."""
+    return [(sequence.image(i), sequence.labels(i)) for i in range(len(sequence.frames))[:frames]]
 
 
 def composite(sequences: list[VideoSequence], frames: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:
@@ -30,21 +37,24 @@ def composite(sequences: list[VideoSequence], frames: int) -> Iterator[tuple[np.
         image, labels = sequences[0].image(index), sequences[0].labels(index)
         for number, sequence in enumerate(sequences[1:], 2):
             size = image.shape[1::-1]
-            over = cv2.resize(sequence.image(index), size, interpolation=cv2.INTER_AREA)
-            mask = cv2.resize(sequence.labels(index), size, interpolation=cv2.INTER_NEAREST) == 1
-            alpha = cv2.GaussianBlur(mask.astype(np.float32), (3, 3), 0)[..., None]
-            image = (over * alpha + image * (1 - alpha)).round().astype(np.uint8)
-            labels = np.where(mask, number, labels).astype(np.uint8)
+            other = cv2.resize(sequence.image(index), size, interpolation=cv2.INTER_AREA)
+            mask = cv2.resize(sequence.labels(index), size, interpolation=cv2.INTER_NEAREST)
+            image, labels = over((image, labels), other, (mask == 1).astype(np.uint8), number)
         yield image, labels
 
 
-def similarity(segmenter: Segmenter, clip: Iterator[tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
-    """Mean J of each object."""
+def similarity(
+    segmenter: Segmenter,
+    clip: Iterable[tuple[np.ndarray, np.ndarray]],
+    measures: Sequence[Measure] = (region_similarity,),
+) -> np.ndarray:
+    """The means of each measure (J, if not told otherwise) of each object, (measures, O)."""
     scores = []
     for index, (image, labels) in enumerate(clip):
         probabilities = segmenter.step(image) if index else segmenter.start(image, labels)
         if index:
-            scores.append(region_similarity(labels, label_map(probabilities, segmenter.ids), segmenter.ids))
+            found = label_map(probabilities, segmenter.ids)
+            scores.append([measure(labels, found, segmenter.ids) for measure in measures])
     return np.mean(scores, axis=0)
 
 
@@ -64,7 +74,7 @@ def main() -> None:
         for chosen in ([held_out[(i + step) % len(held_out)] for step in range(3)] for i in range(len(held_out)))
     }
     girls = next(s for s in davis.sequences(args.data, 2017, "train") if s.name == "schoolgirls")
-    clips["schoolgirls"] = ((girls.image(i), girls.labels(i)) for i in range(len(girls.frames)))
+    clips["schoolgirls"] = iter(frames_of(girls))
     means = {}
     for name, frames in clips.items():
         if args.only not in name:
@@ -72,7 +82,7 @@ def main() -> None:
         segmenter, clip = Segmenter.load(args.weights, args.size), list(frames)
         if args.adapt:
             adapt(segmenter.network, *clip[0], args.adapt)
-        scores = similarity(segmenter, iter(clip))
+        (scores,) = similarity(segmenter, clip)
         means[name] = scores.mean()
         print(f"{name}: {' '.join(f'{100 * j:.1f}' for j in scores)}; mean {100 * scores.mean():.1f}", flush=True)
     composites = [mean for name, mean in means.items() if name != "schoolgirls"]

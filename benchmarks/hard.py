@@ -12,16 +12,15 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from composites import HELD_OUT
+from composites import HELD_OUT, frames_of, similarity
 from quality import enlarged
 
 from stesa_cli.data import davis
 from stesa_cli.data.flaws import cover
-from stesa_cli.data.motion import Layer, moved, pan, trail
+from stesa_cli.data.motion import Layer, moved, over, pan, trail
 from stesa_cli.data.sequence import VideoSequence
 from stesa_cli.engine.adaptation import adapt
 from stesa_cli.engine.segmentation import Segmenter
-from stesa_cli.masks import label_map
 from stesa_cli.metrics.boundary import contour_accuracy
 from stesa_cli.metrics.region import region_similarity
 
@@ -32,7 +31,7 @@ KINDS = ("plain", "alike", "hidden", *CHANGES)
 
 def clip(sequence: VideoSequence, frames: int, kind: str, seed: int) -> Layer:
     """Frames (H, W, 3) uint8 RGB with label maps (H, W) uint8 of one object."""
-    layer = [(sequence.image(i), sequence.labels(i)) for i in range(min(frames, len(sequence.frames)))]
+    layer = frames_of(sequence, frames)
     random = np.random.default_rng(7 * seed + 11)
     if kind in CHANGES:
         CHANGES[kind](layer, 1, random)
@@ -50,9 +49,8 @@ def _double(layer: Layer, random: np.random.Generator) -> None:
         if (other[ENTRY][1] > 0).sum() >= 100 and not (other[ENTRY][1] & layer[ENTRY][1]).any():
             break
     for t in range(ENTRY, len(layer)):
-        (image, labels), (over, mask) = layer[t], other[t]
-        alpha = cv2.GaussianBlur(((mask > 0) & (labels == 0)).astype(np.float32), (3, 3), 0)[..., None]
-        layer[t] = (over * alpha + image * (1 - alpha)).round().astype(np.uint8), labels
+        image, mask = other[t]
+        layer[t] = over(layer[t], image, mask * (layer[t][1] == 0), 0)
 
 
 def _hide(layer: Layer, random: np.random.Generator) -> None:
@@ -82,16 +80,11 @@ def main() -> None:
     for kind in args.kinds:
         runs = []
         for name, seed in ((name, seed) for name in HELD_OUT for seed in range(1 if kind == "plain" else 2)):
-            segmenter, scores = Segmenter.load(args.weights, args.size), []
-            for index, (image, labels) in enumerate(enlarged(clip(train[name], args.frames, kind, seed))):
-                if index:
-                    found = label_map(segmenter.step(image), [1])
-                    scores.append([measure(labels, found, [1])[0] for measure in (region_similarity, contour_accuracy)])
-                    continue
-                if args.adapt:
-                    adapt(segmenter.network, image, labels, args.adapt)
-                segmenter.start(image, labels)
-            runs.append(np.mean(scores, axis=0))
+            segmenter = Segmenter.load(args.weights, args.size)
+            frames = list(enlarged(clip(train[name], args.frames, kind, seed)))
+            if args.adapt:
+                adapt(segmenter.network, *frames[0], args.adapt)
+            runs.append(similarity(segmenter, frames, (region_similarity, contour_accuracy))[:, 0])
         means.append(np.mean(runs, axis=0))
         print("{}: J {:.4f}, F {:.4f}".format(kind, *means[-1]), flush=True)
     print("mean: J {:.4f}, F {:.4f}".format(*np.mean(means, axis=0)))

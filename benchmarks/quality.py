@@ -12,7 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from composites import HELD_OUT, similarity
+from composites import HELD_OUT, frames_of, similarity
 
 from stesa_cli.data import davis
 from stesa_cli.engine.adaptation import adapt
@@ -42,13 +42,12 @@ def main() -> None:
         name, _, seconds = quality.partition("+")
         effort, scores, took, count = EFFORTS[name], {}, 0.0, 0
         for sequence in held_out:
-            indices = range(min(args.frames, len(sequence.frames)))
-            clip = list(enlarged((sequence.image(i), sequence.labels(i)) for i in indices))
+            clip = list(enlarged(frames_of(sequence, args.frames)))
             segmenter = Segmenter.load(args.weights, views=effort.views(), remembered=effort.remembered)
             if seconds:
                 adapt(segmenter.network, *clip[0], float(seconds))
             began = time.perf_counter()
-            scores[sequence.name] = float(similarity(segmenter, iter(clip)).mean())
+            scores[sequence.name] = float(similarity(segmenter, clip).mean())
             took, count = took + time.perf_counter() - began, count + len(clip)
         mean = 100 * np.mean(list(scores.values()))
         each = ", ".join(f"{name} {100 * j:.1f}" for name, j in scores.items())

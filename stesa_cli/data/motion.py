@@ -54,6 +54,15 @@ def relit(layer: Layer, random: np.random.Generator) -> Layer:
     ]
 
 
+def over(
+    under: tuple[np.ndarray, np.ndarray], image: np.ndarray, mask: np.ndarray, new: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """A frame and its labels with what ``mask`` (H, W), 0 or 1, has of an ``image`` over it, labelled ``new``."""
+    alpha = cv2.GaussianBlur(mask * np.float32(1), (3, 3), 0)[..., None]
+    blended = image * alpha + under[0] * (1 - alpha)
+    return blended.round().astype(np.uint8), np.where(mask > 0, new, under[1]).astype(np.uint8)
+
+
 def trail(layer: Layer, chosen: int, random: np.random.Generator) -> None:
     """Smoke, dust or a shadow beside the object ``chosen`` of ``layer``, in place, behind it or thinly over it, that
     moves with it as it grows: what moves with an object need not be it."""

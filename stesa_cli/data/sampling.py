@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from stesa_cli.config import Config
 from stesa_cli.data.clip import Clip
 from stesa_cli.data.flaws import STRIDE, cover, draw_flaws
-from stesa_cli.data.motion import Layer, approach, moved, pan, relit, trail, turn
+from stesa_cli.data.motion import Layer, approach, moved, over, pan, relit, trail, turn
 from stesa_cli.data.sequence import VideoSequence
 from stesa_cli.data.transforms import augment, augmentation
 from stesa_cli.errors import InputError
@@ -210,7 +210,7 @@ class ClipDataset(Dataset[Clip]):
             return None
         cut = moved(_cut(other, chosen), random, elastic=False, size=layer[0][1].shape, spread=0.3, border=False)
         for t, (image, mask) in enumerate(cut):
-            layer[t] = _over(layer[t], image, mask, new)
+            layer[t] = over(layer[t], image, mask, new)
         return new
 
     def _turn(self, layer: Layer, chosen: int, config: ClipConfig, random: np.random.Generator) -> None:
@@ -246,7 +246,7 @@ class ClipDataset(Dataset[Clip]):
             return
         for t in range(first, len(layer)):
             image, mask = path[t]
-            layer[t] = _over(layer[t], image, mask * (layer[t][1] == 0) if behind else mask, 0)
+            layer[t] = over(layer[t], image, mask * (layer[t][1] == 0) if behind else mask, 0)
 
 
 def _turned(layer: Layer, random: np.random.Generator) -> Layer:
@@ -258,15 +258,6 @@ def _turned(layer: Layer, random: np.random.Generator) -> Layer:
 def _cut(layer: Layer, chosen: int) -> Layer:
     """With the mask, 0 or 1, of one object instead of labels."""
     return [(image, (labels == chosen).astype(np.uint8)) for image, labels in layer]
-
-
-def _over(
-    under: tuple[np.ndarray, np.ndarray], image: np.ndarray, mask: np.ndarray, new: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """A frame and its labels with what ``mask`` (H, W), 0 or 1, has of an ``image`` over it, labelled ``new``."""
-    alpha = cv2.GaussianBlur(mask * np.float32(1), (3, 3), 0)[..., None]
-    blended = image * alpha + under[0] * (1 - alpha)
-    return blended.round().astype(np.uint8), np.where(mask > 0, new, under[1]).astype(np.uint8)
 
 
 def _entries(labels: Iterable[np.ndarray]) -> dict[int, int]:

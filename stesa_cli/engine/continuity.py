@@ -10,8 +10,7 @@ MOVING, BEHIND = 1.5, 0.25
 """How far its largest part has moved against the background, in pixels at 480 lines, and what share of this another
 part has, at most, that has been left behind."""
 STAYED = 0.8
-"""What share of its usual area the rest of an object must have: else some of it was hidden, and may come into view
-elsewhere."""
+"""What share of its usual area an object must have: else some of it was hidden, and may come into view elsewhere."""
 FADING = 0.98
 """What share of its usual area is left of it a frame later, where the object has become smaller."""
 CRUMB = 0.02
@@ -30,7 +29,8 @@ def usual_area(given: np.ndarray) -> float:
 def strays(mask: np.ndarray, last: np.ndarray, usual: float, moved: np.ndarray) -> np.ndarray:
     """The pixels (H, W) bool of the parts of an object's ``mask`` (H, W) in [0, 1] that are not of it: those apart from
     its ``last`` mask, carried to the frame, and those left behind, as ``moved`` (h, w), how far each pixel has moved
-    against the background in pixels at 480 lines, has it. None where the rest has not its ``usual`` area in pixels."""
+    against the background in pixels at 480 lines, has it. None where what there is has not the ``usual`` area in
+    pixels, in which what is left behind may be counted."""
     found = _found(mask)
     near = _dilated(_found(last), round(REACH * len(mask)))
     count, parts = cv2.connectedComponents(found)
@@ -38,8 +38,10 @@ def strays(mask: np.ndarray, last: np.ndarray, usual: float, moved: np.ndarray) 
     speeds = np.bincount(parts.ravel(), cv2.resize(moved, mask.shape[::-1]).ravel()) / np.maximum(areas, 1)
     kept = np.bincount(parts[near > 0], minlength=count) > 0
     speed = speeds[np.argmax(areas * kept)]
-    if speed > MOVING:
-        kept &= speeds > BEHIND * speed
+    if speed > MOVING and areas.sum() >= STAYED * usual:
+        behind = speeds <= BEHIND * speed
+        usual -= areas[behind & kept].sum()
+        kept &= ~behind
     if areas[kept].sum() < max(1, STAYED * usual):
         return np.zeros(mask.shape, bool)
     rest = found * kept[parts]

@@ -56,8 +56,15 @@ def test_what_is_left_behind_is_not_taken(ours, theirs, taken):
     assert found[other > 0].any() != taken and not found[last > 0].any()
 
 
-def test_what_seems_to_stand_still_is_kept_where_the_rest_is_not_the_whole_object():
-    half, other = box(60, 60, 40, 30), box(60, 100, 40, 20)  # the post between them stands, and blurs the flow
+def test_what_was_taken_for_a_part_of_the_object_is_let_go_when_left_behind():
+    last, smoke = box(60, 60), box(50, 115, 60, 30)
+    both = np.maximum(last, smoke)
+    found = strays(both, both, AREA + 60 * 30, 5 * last)
+    assert found[smoke > 0].all() and not found[last > 0].any()
+
+
+def test_what_seems_to_stand_still_is_kept_where_some_of_the_object_is_hidden():
+    half, other = box(60, 60, 40, 30), box(60, 100, 40, 9)  # the post between them stands, and blurs the flow
     both = np.maximum(half, other)
     assert not strays(both, both, AREA, 5 * half).any()
 

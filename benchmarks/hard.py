@@ -3,21 +3,23 @@
     python benchmarks/hard.py --data ../shared/data --weights stesa
 
 Kinds: plain; alike (the object once more, mirrored, comes in behind it in frame 4, with a motion of its own); hidden (a
-post goes past in front of it); covered (parts of the object are covered in the given frame); smoke (smoke, dust or a
-shadow moves with it); pan (the camera goes past it). All but plain are drawn twice for each sequence. The frames
-(576×324) are enlarged to 854×480. None of this is trained on."""
+post goes past in front of it); turned (it shows another side, which looks like another sequence's object); lost (in
+frames 2 to 6 the right or the lower half of its mask is not handed on); covered (parts of the object are covered in the
+given frame); smoke (smoke, dust or a shadow moves with it); pan (the camera goes past it). All but plain are drawn
+twice for each sequence. The frames (576×324) are enlarged to 854×480. None of this is trained on."""
 
 import argparse
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from composites import HELD_OUT, frames_of, similarity
 from quality import enlarged
 
 from stesa_cli.data import davis
 from stesa_cli.data.flaws import cover
-from stesa_cli.data.motion import Layer, moved, over, pan, trail
+from stesa_cli.data.motion import Layer, moved, over, pan, trail, turn
 from stesa_cli.data.sequence import VideoSequence
 from stesa_cli.engine.adaptation import adapt
 from stesa_cli.engine.segmentation import Segmenter
@@ -25,12 +27,13 @@ from stesa_cli.metrics.boundary import contour_accuracy
 from stesa_cli.metrics.region import region_similarity
 
 ENTRY, TRIES = 4, 30
+LOSING = range(2, 7)
 CHANGES = {"covered": cover, "smoke": trail, "pan": pan}
-KINDS = ("plain", "alike", "hidden", *CHANGES)
+KINDS = ("plain", "alike", "hidden", "turned", "lost", *CHANGES)
 
 
-def clip(sequence: VideoSequence, frames: int, kind: str, seed: int) -> Layer:
-    """Frames (H, W, 3) uint8 RGB with label maps (H, W) uint8 of one object."""
+def clip(sequence: VideoSequence, frames: int, kind: str, seed: int, other: VideoSequence) -> Layer:
+    """Frames (H, W, 3) uint8 RGB with label maps (H, W) uint8 of one object; it may turn into that of ``other``."""
     layer = frames_of(sequence, frames)
     random = np.random.default_rng(7 * seed + 11)
     if kind in CHANGES:
@@ -39,6 +42,9 @@ def clip(sequence: VideoSequence, frames: int, kind: str, seed: int) -> Layer:
         _double(layer, random)
     elif kind == "hidden":
         _hide(layer, random)
+    elif kind == "turned":
+        x, y, width, height = cv2.boundingRect(other.labels(0))
+        turn(layer, 1, other.image(0)[y : y + height, x : x + width], random)
     return layer
 
 
@@ -66,6 +72,19 @@ def _hide(layer: Layer, random: np.random.Generator) -> None:
         labels[:, part] = 0
 
 
+def _lose(segmenter: Segmenter, axis: int) -> None:
+    """Have the half of the object's mask behind its centre, along an axis (0: y, 1: x), not handed on."""
+    advance = segmenter.network.advance
+
+    def losing(features, state, masks, *rest, **options):
+        if state.frames in LOSING and (places := torch.nonzero(masks[0, 0] > 0.5)[:, axis]).numel():
+            masks = masks.clone()
+            masks.movedim(2 + axis, 0)[int(places.float().mean()) :] = 0
+        return advance(features, state, masks, *rest, **options)
+
+    segmenter.network.advance = losing
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("kinds", nargs="*", default=KINDS)
@@ -81,9 +100,12 @@ def main() -> None:
         runs = []
         for name, seed in ((name, seed) for name in HELD_OUT for seed in range(1 if kind == "plain" else 2)):
             segmenter = Segmenter.load(args.weights, args.size)
-            frames = list(enlarged(clip(train[name], args.frames, kind, seed)))
+            other = train[HELD_OUT[(HELD_OUT.index(name) + 1 + seed) % len(HELD_OUT)]]
+            frames = list(enlarged(clip(train[name], args.frames, kind, seed, other)))
             if args.adapt:
                 adapt(segmenter.network, *frames[0], args.adapt)
+            if kind == "lost":
+                _lose(segmenter, 1 - seed)
             runs.append(similarity(segmenter, frames, (region_similarity, contour_accuracy))[:, 0])
         means.append(np.mean(runs, axis=0))
         print("{}: J {:.4f}, F {:.4f}".format(kind, *means[-1]), flush=True)

@@ -11,7 +11,7 @@ MOVING, BEHIND = 1.5, 0.25
 part has, at most, that has been left behind."""
 STAYED = 0.8
 """What share of its usual area an object must have: else some of it was hidden, and may come into view elsewhere."""
-FADING = 0.98
+FADING = 0.97
 """What share of its usual area is left of it a frame later, where the object has become smaller."""
 CRUMB = 0.02
 """What share of a given mask a part has, at most, that does not count as one."""

@@ -19,10 +19,12 @@ RATE = 2e-4  # rises to this in WARMUP steps, and falls to zero
 WARMUP = 3
 STEPS = 20
 SIZE = 320  # short side of the clips, in pixels, at most
+CLOSE = 1 / 3  # what share of the frame's height and width a clip shows, at least
+AIM = 0.1  # how far from its centre an object's pixel may be, in heights and widths (standard deviation)
 LENGTH = 3  # frames of a clip
 OBJECTS = 3  # of a clip
 FRACTION = 0.25  # of the pixels, the hardest, count in the cross-entropy
-SHARE = 0.5  # of the adapted weights in their mean with those before, which know of more than one picture
+SHARE = 0.75  # of the adapted weights in their mean with those before, which know of more than one picture
 
 
 def adapt(
@@ -35,14 +37,10 @@ def adapt(
     on_step: Callable[[int, int], None] = lambda done, of: None,
 ) -> int:
     """Train ``network`` but for encoder and motion, in place, for STEPS or so many seconds at most, on clips in which
-    the frame (H, W, 3) uint8 RGB and its label map (H, W) uint8 are set in motion; it ends as the mean of what it has
-    become and what it was (WiSE-FT, Wortsman et al. 2022). ``on_step`` hears the steps done and how many there may be.
-    Returns the number of steps."""
+    parts of the frame (H, W, 3) uint8 RGB and its label map (H, W) uint8 are set in motion; it ends as the mean of what
+    it has become and what it was (WiSE-FT, Wortsman et al. 2022). ``on_step`` hears the steps done and how many there
+    may be. Returns the number of steps."""
     device = next(network.parameters()).device
-    scale = min(1, SIZE / min(labels.shape))
-    height, width = (max(MULTIPLE, round(side * scale / MULTIPLE) * MULTIPLE) for side in labels.shape)
-    image = cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
-    labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
     ids, random, config = object_ids(labels), np.random.default_rng(0), TrainConfig()
     trained = [p for name, p in network.named_parameters() if not name.startswith(("encoder.", "motion."))]
     network.requires_grad_(False)
@@ -54,8 +52,8 @@ def adapt(
     while ids and share < 1 and not stopped():
         for group in optimizer.param_groups:
             group["lr"] = RATE * min(1, (steps + 1) / WARMUP) * (1 + np.cos(np.pi * share)) / 2
-        layer = relit(moved([(image, labels)] * LENGTH, random, elastic=True), random)
         chosen = random.permutation(ids)[:OBJECTS]
+        layer = relit(moved([_part(image, labels, chosen[0], random)] * LENGTH, random, elastic=True), random)
         order = np.zeros(256, np.uint8)
         order[VOID] = VOID
         order[chosen] = np.arange(1, len(chosen) + 1)
@@ -82,3 +80,18 @@ def adapt(
         for parameter, old in zip(trained, before, strict=True):
             parameter.lerp_(old, 1 - SHARE)
     return steps
+
+
+def _part(
+    image: np.ndarray, labels: np.ndarray, chosen: int, random: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A part of a frame and its label map about a pixel of the object ``chosen``, at the size of a clip's frames."""
+    frame, share = np.array(labels.shape), np.exp(random.uniform(np.log(CLOSE), 0))
+    size = np.round(share * frame).astype(int)
+    centre = random.choice(np.argwhere(labels == chosen)) + random.normal(0, AIM, 2) * size
+    y, x = np.clip(centre - size / 2, 0, frame - size).astype(int)
+    part = slice(y, y + size[0]), slice(x, x + size[1])
+    scale = min(1, SIZE / min(frame))
+    height, width = (max(MULTIPLE, round(side * scale / MULTIPLE) * MULTIPLE) for side in frame)
+    shown = cv2.resize(image[part], (width, height), interpolation=cv2.INTER_AREA if scale < share else cv2.INTER_CUBIC)
+    return shown, cv2.resize(labels[part], (width, height), interpolation=cv2.INTER_NEAREST)

@@ -41,7 +41,7 @@ def evaluate(
     ] = None,
     quality: QualityOption = "default",
     size: SizeOption = None,
-    adapt: AdaptOption = 0.0,
+    adapt: AdaptOption = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
     masks_dir: Annotated[
         Path | None, typer.Option(help="Folder for the model's masks.", show_default="DATASET-YEAR-SPLIT_stesa")
@@ -139,7 +139,7 @@ def _segment(
     weights: str,
     quality: "Quality",
     size: int | None,
-    adapt: float,
+    adapt: float | None,
     device: str,
     resume: bool,
 ) -> None:
@@ -152,7 +152,7 @@ def _segment(
         segmenter = Segmenter.load(weights, device=device, remembered=effort.remembered, views=effort.views(size))
     with progress("frames") as bar:
         task = bar.add_task("Segmenting", total=benchmark.frames)
-        each = partial(predict, segmenter, seconds=adapt)
+        each = partial(predict, segmenter, seconds=effort.adapt if adapt is None else adapt)
         write_predictions(each, benchmark.sequences, folder, resume, lambda frames: bar.advance(task, frames))
     console.print(f"masks written to {folder}")
 

@@ -27,9 +27,12 @@ SizeOption = Annotated[
     ),
 ]
 AdaptOption = Annotated[
-    float,
+    float | None,
     typer.Option(
-        min=0, metavar="SECONDS", help="First fit the decoder to the given frame, in 20 steps or for so long."
+        min=0,
+        metavar="SECONDS",
+        show_default="60; fast, or a camera: 0",
+        help="First fit the decoder to the given frame, in 20 steps or for so long; 0 does not.",
     ),
 ]
 
@@ -75,7 +78,7 @@ def segment(
     labels: Annotated[bool, typer.Option("--labels", help="Write the ids into the overlay.")] = False,
     quality: QualityOption = "default",
     size: SizeOption = None,
-    adapt: AdaptOption = 0.0,
+    adapt: AdaptOption = None,
     both_ways: Annotated[
         bool, typer.Option("--both-ways", help="From the first mask also back to the start of the video.")
     ] = False,

@@ -10,7 +10,7 @@ import numpy as np
 
 from stesa_cli import __version__
 from stesa_cli.engine.given import Given
-from stesa_cli.engine.quality import Quality
+from stesa_cli.engine.quality import EFFORTS, Quality
 from stesa_cli.engine.runtime import Precision
 from stesa_cli.video.overlay import DEFAULT_STYLE, OverlayStyle
 from stesa_cli.video.reading import FOLDER_RATE
@@ -35,7 +35,7 @@ class SegmentJob:
 
     ``video`` is a file, a folder of frames or the number of a camera; ``masks`` and ``boxes`` are texts as on the
     command line (see ``engine.given``); ``rate`` frames per second of a folder of frames; ``save`` some of KINDS;
-    ``adapt`` seconds."""
+    ``adapt`` seconds, None for what ``quality`` says, or for a camera, which does not wait, 0."""
 
     video: Path | int
     masks: tuple[str, ...]
@@ -48,7 +48,7 @@ class SegmentJob:
     quality: Quality = "default"
     size: int | None = None
     weights: str = "stesa"
-    adapt: float = 0.0
+    adapt: float | None = None
     device: str = "auto"
     precision: Precision = "auto"
     save: tuple[str, ...] = ("masks", "objects", "overlay")
@@ -58,6 +58,13 @@ class SegmentJob:
     @property
     def name(self) -> str:
         return f"camera {self.video}" if isinstance(self.video, int) else self.video.name
+
+    @property
+    def adapting(self) -> float:
+        """How many seconds the adaptation may take."""
+        if self.adapt is None:
+            return 0.0 if isinstance(self.video, int) else EFFORTS[self.quality].adapt
+        return self.adapt
 
     def to_dict(self) -> dict[str, Any]:
         settings = asdict(self) | {name: str(getattr(self, name)) for name in ("video", "output", "rate")}

@@ -246,9 +246,9 @@ class _Run:
     def _start(self, frame: Frame) -> Tensor:
         labels, job, network = self._given(frame), self.job, self.segmenter.network
         assert labels is not None
-        if job.adapt and not self.adapted.is_file():
+        if job.adapting and not self.adapted.is_file():
             begun = time.perf_counter()
-            steps = adapt(network, frame.image, labels, job.adapt, job.precision, self.stopped, self.on_step)
+            steps = adapt(network, frame.image, labels, job.adapting, job.precision, self.stopped, self.on_step)
             if self.stopped():
                 raise Interrupted("interrupted before the first frame: add --resume to go on")
             took = time.perf_counter() - begun

@@ -35,7 +35,7 @@ def weights(tmp_path_factory):
 @pytest.fixture
 def segment(weights):
     def run(*arguments: object, code: int = 0) -> str:
-        command = ["segment", "--weights", weights, "--device", "cpu", *map(str, arguments)]
+        command = ["segment", "--weights", weights, "--device", "cpu", "--adapt", "0", *map(str, arguments)]
         result = CliRunner().invoke(app, command)
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception

@@ -34,7 +34,8 @@ def job(tmp_path):
     write_mask(tmp_path / "first.png", labels)
     clip = make_video(tmp_path / "clip.mp4", frames=9)
     weights = str(tiny_weights(tmp_path / "tiny.safetensors"))
-    return SegmentJob(clip, (str(tmp_path / "first.png"),), tmp_path / "out", weights=weights, device="cpu", frames=5)
+    masks = (str(tmp_path / "first.png"),)
+    return SegmentJob(clip, masks, tmp_path / "out", weights=weights, adapt=0.0, device="cpu", frames=5)
 
 
 def masks(folder: Path) -> list[np.ndarray]:
@@ -276,6 +277,14 @@ def test_backwards_in_blocks(job, monkeypatch):
 def test_boxes_are_told_of(job):
     report = segment_video(replace(job, masks=(), boxes=("4=10,10,30,25",)))
     assert report.given.boxes[0]["box"] == [10, 10, 30, 25] and report.areas(4)[0] == report.given.boxes[0]["area"] > 0
+
+
+@pytest.mark.parametrize(
+    ("settings", "seconds"),
+    [({}, 60), ({"quality": "best"}, 60), ({"quality": "fast"}, 0), ({"video": 0}, 0), ({"video": 0, "adapt": 5.0}, 5)],
+)
+def test_all_but_fast_runs_and_cameras_adapt_unless_told_otherwise(job, settings, seconds):
+    assert replace(job, **{"adapt": None, **settings}).adapting == seconds
 
 
 def test_adapting_changes_the_decoder_and_survives_an_interruption(job, monkeypatch):

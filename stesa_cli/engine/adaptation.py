@@ -37,9 +37,9 @@ def adapt(
     on_step: Callable[[int, int], None] = lambda done, of: None,
 ) -> int:
     """Train ``network`` but for encoder and motion, in place, for STEPS or so many seconds at most, on clips in which
-    parts of the frame (H, W, 3) uint8 RGB and its label map (H, W) uint8 are set in motion; it ends as the mean of what
-    it has become and what it was (WiSE-FT, Wortsman et al. 2022). ``on_step`` hears the steps done and how many there
-    may be. Returns the number of steps."""
+    parts of the frame (H, W, 3) uint8 RGB and its label map (H, W) uint8 are set in motion; it ends as a mean of what
+    it has become and what it was (SHARE; WiSE-FT, Wortsman et al. 2022). ``on_step`` hears the steps done and how many
+    there may be. Returns the number of steps."""
     device = next(network.parameters()).device
     ids, random, config = object_ids(labels), np.random.default_rng(0), TrainConfig()
     trained = [p for name, p in network.named_parameters() if not name.startswith(("encoder.", "motion."))]

@@ -193,7 +193,8 @@ def test_wrong_use_is_told_before_anything_starts(tmp_path, segment):
 
 def test_ctrl_c_then_resume(tmp_path, weights):
     clip = make_video(tmp_path / "clip.mp4", frames=60)
-    command = [sys.executable, "-m", "stesa_cli", "segment", str(clip), *BOX, "--weights", weights, "--device", "cpu"]
+    ours = ("--weights", weights, "--device", "cpu", "--adapt", "0")
+    command = [sys.executable, "-m", "stesa_cli", "segment", str(clip), *BOX, *ours]
     out = tmp_path / "clip_stesa"
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     for _ in range(1200):

@@ -195,8 +195,8 @@ from stesa_cli.engine.report import SegmentJob
 video.STRETCH = 0
 clip, mask, weights, output, both_ways = sys.argv[1:]
 job = SegmentJob(
-    Path(clip), (mask,), Path(output), weights=weights, device="cpu", frames=8, both_ways=both_ways == "True",
-    save=("masks", "objects", "overlay", "soft", "rle"),
+    Path(clip), (mask,), Path(output), weights=weights, adapt=0.0, device="cpu", frames=8,
+    both_ways=both_ways == "True", save=("masks", "objects", "overlay", "soft", "rle"),
 )
 def on_frame(done, of):
     if done == 4:

@@ -2,9 +2,8 @@
 
     python benchmarks/quality.py --data ../shared/data fast default best default+0
 
-`default+0` is the default quality with an adaptation of 0 seconds at most, so none. The time of a frame does not count
-that of the adaptation.
-The frames (576×324) are enlarged to 854×480, the size of most videos of the benchmark."""
+`default+0` is the default quality without adaptation, whose time is not counted in that of a frame. The frames
+(576×324) are enlarged to 854×480, the size of most videos of the benchmark."""
 
 import argparse
 import time

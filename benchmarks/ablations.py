@@ -3,19 +3,24 @@ seeds for every row, J on held-out train sequences after the last step.
 
 python benchmarks/ablations.py --table 3 --steps 600 --seeds 0 1
 
-Tables 1 to 5 are the paper's; table 0 is the default model beside three of them, trained alike.
+Tables 1 to 5 are the paper's; table 0 is the default model beside three of them, trained alike: the data and clips of
+the default's first stage, the losses and rates of each. Its rows are scored on DAVIS-2016 val, too, without adaptation.
 Run it again after an interruption: finished runs are read, an unfinished one goes on. The page is written from all runs
 of that many steps in the run folder, so that tables can be run one after another; it shows those that are whole.
 """
 
 import argparse
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
+from textwrap import dedent, fill
 
 from stesa_cli.data.sampling import ClipConfig
 from stesa_cli.engine.curves import read_metrics
-from stesa_cli.engine.recipe import RunConfig, StageConfig
+from stesa_cli.engine.recipe import RunConfig
+from stesa_cli.engine.results import read_json
 from stesa_cli.engine.training import Trainer
 from stesa_cli.files import write_text
 
@@ -26,6 +31,7 @@ class Row:
     config: str
     paper: float | None  # J of the paper, DAVIS-2017 test-dev
     data: str = "davis2016"
+    """One source, or ``mixed``: sources and clips of the default model's first stage."""
 
     @property
     def key(self) -> str:
@@ -35,10 +41,10 @@ class Row:
 
 TABLES = {
     0: [
-        Row("RVOS", "paper/rvos", 32.1),
-        Row("GRU, one reset gate", "paper/gru_1gate", 34.2),
-        Row("STESA-GRU", "paper/stesa_gru", 33.9),
-        Row("the default model", "stesa", None),
+        Row("RVOS", "paper/rvos", 32.1, "mixed"),
+        Row("GRU, one reset gate", "paper/gru_1gate", 34.2, "mixed"),
+        Row("STESA-GRU", "paper/stesa_gru", 33.9, "mixed"),
+        Row("the default model", "stesa", None, "mixed"),
     ],
     1: [
         Row("RVOS", "paper/rvos", 32.1),
@@ -66,19 +72,11 @@ TABLES = {
 
 def recipe(row: Row, seed: int, args: argparse.Namespace) -> RunConfig:
     """The row's model on the smaller encoder, its losses and rates; what the paper's stages say of data is reduced."""
-    config = RunConfig.load(row.config)
-    clip = ClipConfig(length=4, size=tuple(args.size), objects=2, max_gap=2, zoom=(0.5, 1.0), paste=0.0, truth_fed=0.0)
-    first = config.stages[0]
-    stage = StageConfig(
-        steps=args.steps,
-        sources={row.data: 1.0},
-        clip=clip,
-        batch=2,
-        decoder_rate=first.decoder_rate,
-        encoder_rate=first.encoder_rate,
-        warmup=first.warmup,
-        floor=first.floor,
-    )
+    config, default = RunConfig.load(row.config), RunConfig.load("stesa").stages[0]
+    clip = ClipConfig(length=4, objects=2, max_gap=2, zoom=(0.5, 1.0), paste=0.0, truth_fed=0.0)
+    clip, sources = (default.clip, default.sources) if row.data == "mixed" else (clip, {row.data: 1.0})
+    clip = clip.model_copy(update={"size": tuple(args.size)})
+    stage = config.stages[0].model_copy(update={"steps": args.steps, "sources": sources, "clip": clip, "batch": 2})
     train = {
         "seed": seed,
         "imagenet": not args.no_imagenet,
@@ -103,32 +101,47 @@ def score(path: Path, steps: int) -> float | None:
     return lines[-1].get("validation_J") if len(lines) == steps else None
 
 
+def evaluated(path: Path, data: Path, size: int) -> str:
+    """J, F and J&F (%) of a finished run on DAVIS-2016 val, at a network size."""
+    result = path / f"val-{size}.json"
+    if not result.is_file():
+        options = f"--year 2016 --split val --adapt 0 --size {size} --resume".split()
+        paths = ["--data-root", data, "--weights", path / "best.safetensors", "--masks-dir", path / f"val-{size}"]
+        command = [sys.executable, "-m", "stesa_cli", "evaluate", *options, *map(str, paths), "-o", str(result)]
+        subprocess.run(command, check=True)
+    whole = read_json(result).measures
+    return " / ".join(f"{100 * value:.1f}" for value in (whole.J_mean, whole.F_mean, whole.JF_mean))
+
+
 def page(args: argparse.Namespace) -> str:
-    lines = [
-        "# Ablations at reduced scale",
-        "",
-        f"The models of the paper's tables with the encoder `{args.encoder}` instead of ResNet-101: {args.steps} steps",
-        f"of 2 clips × 4 frames × up to 2 objects at {args.size[0]}×{args.size[1]}, trained on DAVIS-2016 train (Table",
-        "2: on stills), no pretraining but ImageNet. J (%) on held-out train sequences after the last step: mean ±",
-        "standard deviation over seeds. The paper's column is J on DAVIS-2017 test-dev after its own, far longer",
-        "training: compare the order of the rows, not the numbers. Made by",
-        f"`python benchmarks/ablations.py --steps {args.steps}` with each `--table`, and `--seeds`",
-        "from 0 on, as many as a row has numbers.",
-    ]
+    about = f"""
+    The models of the paper's tables with the encoder `{args.encoder}` instead of ResNet-101: {args.steps} steps of 2
+    clips × 4 frames × up to 2 objects at {args.size[0]}×{args.size[1]}, trained on DAVIS-2016 train (Table 2: on
+    stills; the first table: on both), no pretraining but ImageNet. J (%) on held-out train sequences after the last
+    step, network size 256, 40 frames: mean ± standard deviation over seeds; val: J / F / J&F of the first seed on
+    DAVIS-2016 val, without adaptation. The paper's column is J on DAVIS-2017 test-dev after its own, far longer
+    training: compare the order of the rows, not the numbers. Made by `python benchmarks/ablations.py --steps
+    {args.steps}` with each `--table`, and `--seeds` from 0 on, as many as a row has numbers."""
+    lines = ["# Ablations at reduced scale", "", fill(dedent(about).strip(), 120)]
     for number, rows in TABLES.items():
-        body = []
+        heads, body = ["row", "config", "J", "each seed", "paper"], []
+        if number == 0:
+            heads += [f"val, size {size}" for size in args.val]
         for row in rows:
             paths = sorted((args.runs / str(args.steps)).glob(f"{row.key}-*"))
-            found = [100 * j for path in paths if (j := score(path, args.steps)) is not None]
-            if found:
+            whole = {path: 100 * j for path in paths if (j := score(path, args.steps)) is not None}
+            if whole:
+                found = list(whole.values())
                 spread = f" ± {stdev(found):.1f}" if len(found) > 1 else ""
                 each = ", ".join(f"{j:.1f}" for j in found)
-                paper = row.paper or "–"
-                body.append(f"| {row.name} | `{row.config}` | {mean(found):.1f}{spread} | {each} | {paper} |")
+                cells = [row.name, f"`{row.config}`", f"{mean(found):.1f}{spread}", each, str(row.paper or "–")]
+                if number == 0:
+                    cells += [evaluated(next(iter(whole)), args.data, size) for size in args.val]
+                body.append(cells)
         if len(body) == len(rows):
             title = f"Table {number}" if number else "The default model beside the paper's"
-            lines += ["", f"## {title}", "", "| row | config | J | each seed | paper |", "|---|---|---|---|---|"]
-            lines += body
+            lines += ["", f"## {title}", ""]
+            lines += [f"| {' | '.join(cells)} |" for cells in (heads, ["---"] * len(heads), *body)]
     return "\n".join(lines) + "\n"
 
 
@@ -143,6 +156,7 @@ def main() -> None:
     parser.add_argument("--encoder", default="tf_efficientnet_lite2")
     parser.add_argument("--no-imagenet", action="store_true")
     parser.add_argument("--size", type=int, nargs=2, default=[192, 352])
+    parser.add_argument("--val", type=int, nargs="*", default=[256], help="network sizes for DAVIS-2016 val")
     parser.add_argument("--held-out", nargs="+", help="default: those of the config stesa")
     parser.add_argument("--device", default="auto")
     args = parser.parse_args()

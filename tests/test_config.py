@@ -1,8 +1,11 @@
+import json
+
 import pytest
 
 from stesa_cli.config import SHIPPED, Config, find_config
 from stesa_cli.engine.recipe import RunConfig
 from stesa_cli.errors import ConfigError
+from stesa_cli.model.network import ModelConfig
 
 EVERY = sorted(str(path.relative_to(SHIPPED).with_suffix("")) for path in SHIPPED.rglob("*.toml"))
 
@@ -13,8 +16,10 @@ class Sample(Config):
 
 
 @pytest.mark.parametrize("name", EVERY)
-def test_every_shipped_config_is_valid(name):
-    assert RunConfig.load(name).steps > 0
+def test_every_shipped_config_is_valid_and_its_weights_can_be_read(name):
+    config = RunConfig.load(name)
+    assert config.steps > 0
+    assert ModelConfig.parse(json.loads(config.model.model_dump_json())) == config.model  # as a checkpoint carries it
 
 
 def test_all_problems_are_named_at_once(tmp_path):

@@ -65,7 +65,9 @@ class ModelConfig(Config):
     def _fits(self) -> "ModelConfig":
         if self.auxiliary and self.nlb == "none":
             raise ValueError("auxiliary = true needs a non-local block: set nlb, or auxiliary = false")
-        if self.recurrence == "lstm" and self.model_fields_set & {"reset_gates", "states", "candidate", "carry"}:
+        # those that the config of a checkpoint names are as by default
+        of_gru = self.model_dump(include={"reset_gates", "states", "candidate", "carry"}, exclude_defaults=True)
+        if self.recurrence == "lstm" and of_gru:
             raise ValueError("reset_gates, states, candidate and carry are settings of recurrence = 'gru'")
         if self.motion and not self.flow:
             raise ValueError("motion needs flow = true")

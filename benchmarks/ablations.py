@@ -23,6 +23,7 @@ from stesa_cli.engine.recipe import RunConfig
 from stesa_cli.engine.results import read_json
 from stesa_cli.engine.training import Trainer
 from stesa_cli.files import write_text
+from stesa_cli.metrics.summary import Measures
 
 
 @dataclass(frozen=True)
@@ -72,15 +73,17 @@ TABLES = {
 
 def recipe(row: Row, seed: int, args: argparse.Namespace) -> RunConfig:
     """The row's model on the smaller encoder, its losses and rates; what the paper's stages say of data is reduced."""
-    config, default = RunConfig.load(row.config), RunConfig.load("stesa").stages[0]
-    clip = ClipConfig(length=4, objects=2, max_gap=2, zoom=(0.5, 1.0), paste=0.0, truth_fed=0.0)
-    clip, sources = (default.clip, default.sources) if row.data == "mixed" else (clip, {row.data: 1.0})
+    config, stesa = RunConfig.load(row.config), RunConfig.load("stesa")
+    clip, sources = stesa.stages[0].clip, stesa.stages[0].sources
+    if row.data != "mixed":
+        clip = ClipConfig(length=4, objects=2, max_gap=2, zoom=(0.5, 1.0), paste=0.0, truth_fed=0.0)
+        sources = {row.data: 1.0}
     clip = clip.model_copy(update={"size": tuple(args.size)})
     stage = config.stages[0].model_copy(update={"steps": args.steps, "sources": sources, "clip": clip, "batch": 2})
     train = {
         "seed": seed,
         "imagenet": not args.no_imagenet,
-        "held_out": tuple(args.held_out or RunConfig.load("stesa").train.held_out),
+        "held_out": tuple(args.held_out or stesa.train.held_out),
         "validate_every": args.steps,
     }
     return RunConfig(
@@ -101,16 +104,22 @@ def score(path: Path, steps: int) -> float | None:
     return lines[-1].get("validation_J") if len(lines) == steps else None
 
 
-def evaluated(path: Path, data: Path, size: int) -> str:
-    """J, F and J&F (%) of a finished run on DAVIS-2016 val, at a network size."""
-    result = path / f"val-{size}.json"
-    if not result.is_file():
+def evaluate(path: Path, data: Path, size: int) -> None:
+    """Score a finished run on DAVIS-2016 val, at a network size."""
+    if not (result := path / f"val-{size}.json").is_file():
         options = f"--year 2016 --split val --adapt 0 --size {size} --resume".split()
         paths = ["--data-root", data, "--weights", path / "best.safetensors", "--masks-dir", path / f"val-{size}"]
         command = [sys.executable, "-m", "stesa_cli", "evaluate", *options, *map(str, paths), "-o", str(result)]
         subprocess.run(command, check=True)
-    whole = read_json(result).measures
-    return " / ".join(f"{100 * value:.1f}" for value in (whole.J_mean, whole.F_mean, whole.JF_mean))
+
+
+def on_val(paths: list[Path], size: int) -> str:
+    """J / F / J&F (%) that ``evaluate`` found, means over those runs that have been scored."""
+    found = [read_json(result).measures for path in paths if (result := path / f"val-{size}.json").is_file()]
+    if not found:
+        return "–"
+    means = Measures.mean(found)
+    return " / ".join(f"{100 * value:.1f}" for value in (means.J_mean, means.F_mean, means.JF_mean))
 
 
 def page(args: argparse.Namespace) -> str:
@@ -118,8 +127,8 @@ def page(args: argparse.Namespace) -> str:
     The models of the paper's tables with the encoder `{args.encoder}` instead of ResNet-101: {args.steps} steps of 2
     clips × 4 frames × up to 2 objects at {args.size[0]}×{args.size[1]}, trained on DAVIS-2016 train (Table 2: on
     stills; the first table: on both), no pretraining but ImageNet. J (%) on held-out train sequences after the last
-    step, network size 256, 40 frames: mean ± standard deviation over seeds; val: J / F / J&F of the first seed on
-    DAVIS-2016 val, without adaptation. The paper's column is J on DAVIS-2017 test-dev after its own, far longer
+    step, network size 256, 40 frames: mean ± standard deviation over seeds; val: J / F / J&F on DAVIS-2016 val,
+    means over seeds, without adaptation. The paper's column is J on DAVIS-2017 test-dev after its own, far longer
     training: compare the order of the rows, not the numbers. Made by `python benchmarks/ablations.py --steps
     {args.steps}` with each `--table`, and `--seeds` from 0 on, as many as a row has numbers."""
     lines = ["# Ablations at reduced scale", "", fill(dedent(about).strip(), 120)]
@@ -129,14 +138,13 @@ def page(args: argparse.Namespace) -> str:
             heads += [f"val, size {size}" for size in args.val]
         for row in rows:
             paths = sorted((args.runs / str(args.steps)).glob(f"{row.key}-*"))
-            whole = {path: 100 * j for path in paths if (j := score(path, args.steps)) is not None}
-            if whole:
-                found = list(whole.values())
+            found = [100 * j for path in paths if (j := score(path, args.steps)) is not None]
+            if found:
                 spread = f" ± {stdev(found):.1f}" if len(found) > 1 else ""
                 each = ", ".join(f"{j:.1f}" for j in found)
                 cells = [row.name, f"`{row.config}`", f"{mean(found):.1f}{spread}", each, str(row.paper or "–")]
                 if number == 0:
-                    cells += [evaluated(next(iter(whole)), args.data, size) for size in args.val]
+                    cells += [on_val(paths, size) for size in args.val]
                 body.append(cells)
         if len(body) == len(rows):
             title = f"Table {number}" if number else "The default model beside the paper's"
@@ -152,7 +160,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1])
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
     parser.add_argument("--runs", type=Path, default=Path("runs/ablations"))
-    parser.add_argument("--page", type=Path, default=Path("docs/ablations.md"))
+    parser.add_argument("--page", type=Path, default=Path("runs/ablations.md"))
     parser.add_argument("--encoder", default="tf_efficientnet_lite2")
     parser.add_argument("--no-imagenet", action="store_true")
     parser.add_argument("--size", type=int, nargs=2, default=[192, 352])
@@ -169,6 +177,8 @@ def main() -> None:
                 for report in Trainer(recipe(row, seed, args), args.data, path, args.device).run():
                     if report.step % 50 == 0 or report.validation:
                         print(f"  step {report.step}: loss {report.losses['total']:.3f}", flush=True)
+            for size in args.val if row in TABLES[0] else ():
+                evaluate(path, args.data, size)
             write_text(args.page, page(args))
     print(args.page.read_text())
 

@@ -65,7 +65,7 @@ class ModelConfig(Config):
     def _fits(self) -> "ModelConfig":
         if self.auxiliary and self.nlb == "none":
             raise ValueError("auxiliary = true needs a non-local block: set nlb, or auxiliary = false")
-        # those that the config of a checkpoint names are as by default
+        # a checkpoint's config names them all: only another value than the default is a mistake
         of_gru = self.model_dump(include={"reset_gates", "states", "candidate", "carry"}, exclude_defaults=True)
         if self.recurrence == "lstm" and of_gru:
             raise ValueError("reset_gates, states, candidate and carry are settings of recurrence = 'gru'")

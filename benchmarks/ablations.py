@@ -18,12 +18,12 @@ from statistics import mean, stdev
 from textwrap import dedent, fill
 
 from stesa_cli.data.sampling import ClipConfig
-from stesa_cli.engine.curves import read_metrics
-from stesa_cli.engine.recipe import RunConfig
-from stesa_cli.engine.results import read_json
-from stesa_cli.engine.training import Trainer
+from stesa_cli.evaluation.score_files import read_json
 from stesa_cli.files import write_text
 from stesa_cli.metrics.summary import Measures
+from stesa_cli.training.config import RunConfig
+from stesa_cli.training.plots import read_metrics
+from stesa_cli.training.trainer import Trainer
 
 
 @dataclass(frozen=True)

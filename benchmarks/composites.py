@@ -16,8 +16,8 @@ import numpy as np
 from stesa_cli.data import davis
 from stesa_cli.data.motion import Layer, over
 from stesa_cli.data.sequence import VideoSequence
-from stesa_cli.engine.adaptation import adapt
-from stesa_cli.engine.segmentation import Segmenter
+from stesa_cli.inference.finetune import adapt
+from stesa_cli.inference.segmenter import Segmenter
 from stesa_cli.masks import label_map
 from stesa_cli.metrics.region import region_similarity
 

@@ -21,8 +21,8 @@ from stesa_cli.data import davis
 from stesa_cli.data.flaws import cover
 from stesa_cli.data.motion import Layer, moved, over, pan, trail, turn
 from stesa_cli.data.sequence import VideoSequence
-from stesa_cli.engine.adaptation import adapt
-from stesa_cli.engine.segmentation import Segmenter
+from stesa_cli.inference.finetune import adapt
+from stesa_cli.inference.segmenter import Segmenter
 from stesa_cli.metrics.boundary import contour_accuracy
 from stesa_cli.metrics.region import region_similarity
 

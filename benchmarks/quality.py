@@ -15,9 +15,9 @@ import numpy as np
 from composites import HELD_OUT, frames_of, similarity
 
 from stesa_cli.data import davis
-from stesa_cli.engine.adaptation import adapt
-from stesa_cli.engine.quality import EFFORTS
-from stesa_cli.engine.segmentation import Segmenter
+from stesa_cli.inference.config import EFFORTS
+from stesa_cli.inference.finetune import adapt
+from stesa_cli.inference.segmenter import Segmenter
 
 SIZE = 854, 480
 

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from stesa_cli.data.sampling import ClipDataset
-from stesa_cli.engine.recipe import RunConfig
-from stesa_cli.engine.training import Trainer
+from stesa_cli.training.config import RunConfig
+from stesa_cli.training.trainer import Trainer
 
 WARM_UP = 5
 

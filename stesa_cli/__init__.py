@@ -8,7 +8,7 @@ __all__ = ["Segmenter", "__version__"]
 
 def __getattr__(name: str) -> Any:  # torch is loaded by those who ask for it only
     if name == "Segmenter":
-        from stesa_cli.engine.segmentation import Segmenter
+        from stesa_cli.inference.segmenter import Segmenter
 
         return Segmenter
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from stesa_cli.engine.checkpoint import save
+from stesa_cli.checkpoint import save
 from stesa_cli.model.network import MemoryConfig, ModelConfig, Network
 
 MODEL = ModelConfig(

@@ -3,9 +3,9 @@ import json
 import pytest
 
 from stesa_cli.config import SHIPPED, Config, find_config
-from stesa_cli.engine.recipe import RunConfig
 from stesa_cli.errors import ConfigError
 from stesa_cli.model.network import ModelConfig
+from stesa_cli.training.config import RunConfig
 
 EVERY = sorted(str(path.relative_to(SHIPPED).with_suffix("")) for path in SHIPPED.rglob("*.toml"))
 

@@ -4,10 +4,10 @@ from contextlib import contextmanager
 import pytest
 import torch
 
-from stesa_cli.engine.checkpoint import save
-from stesa_cli.engine.segmentation import Segmenter
+from stesa_cli.checkpoint import save
 from stesa_cli.errors import OutputError
 from stesa_cli.files import atomic, write_text
+from stesa_cli.inference.segmenter import Segmenter
 from stesa_cli.model.network import ModelConfig
 
 from .networks import tiny_network

@@ -18,7 +18,7 @@ def average(
     if output.exists() and not overwrite:
         raise OutputError("is there already", output, "choose another --output, or add --overwrite")
     with console.status("Averaging"):
-        from stesa_cli.engine.checkpoint import export
+        from stesa_cli.checkpoint import export
 
         export(output, *map(Path, weights))
     console.print(f"mean of {len(weights)} weights written to {output}", soft_wrap=True)

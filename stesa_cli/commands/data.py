@@ -22,7 +22,7 @@ def get(
     data_root: DataRoot = Path("data"),
 ) -> None:
     """Download a data set; an interrupted download goes on where it stopped."""
-    from stesa_cli.engine.download import get as download
+    from stesa_cli.data.download import get as download
 
     with progress("MB") as bar:
         task = bar.add_task("Connecting", total=None)

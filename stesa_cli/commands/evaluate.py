@@ -17,8 +17,8 @@ from stesa_cli.errors import ConfigError
 
 if TYPE_CHECKING:
     from stesa_cli.data.sequence import VideoSequence
-    from stesa_cli.engine.benchmark import Benchmark, Masks
-    from stesa_cli.engine.quality import Quality
+    from stesa_cli.evaluation.benchmark import Benchmark, Masks
+    from stesa_cli.inference.config import Quality
     from stesa_cli.metrics.summary import DatasetScores
 
 
@@ -65,8 +65,8 @@ def evaluate(
     if compare:
         _compare(*compare)
         return
-    from stesa_cli.engine import results, submission
-    from stesa_cli.engine.benchmark import find_masks, open_benchmark
+    from stesa_cli.evaluation import score_files, submission
+    from stesa_cli.evaluation.benchmark import find_masks, open_benchmark
 
     names = [name for part in sequences.split(",") if (name := part.strip())]
     benchmark = open_benchmark(dataset, year, split, data_root, names)
@@ -88,13 +88,13 @@ def evaluate(
     source = predictions or masks_dir or Path(f"{benchmark.name}_stesa")
     outputs = [path for path in (output, csv, zip_file) if path]
     if plots:
-        from stesa_cli.engine import figures
+        from stesa_cli.evaluation import plots as figures
 
         outputs += [plots / name for name in figures.NAMES]
     if not (predictions or resume):
         outputs += [source / sequence.name for sequence in benchmark.sequences]
     if not overwrite:
-        results.refuse_to_overwrite(outputs)
+        score_files.refuse_to_overwrite(outputs)
 
     if not predictions:
         _segment(benchmark, source, _weights(weights, config), quality, size, adapt, device, resume)
@@ -102,9 +102,9 @@ def evaluate(
         masks = find_masks(source, benchmark.sequences)
         scores = _score(benchmark, masks, jobs)
         if output:
-            results.write_json(output, scores)
+            score_files.write_json(output, scores)
         if csv:
-            results.write_csv(csv, scores)
+            score_files.write_csv(csv, scores)
         if plots:
             with console.status("Drawing"):
                 figures.draw(plots, scores, benchmark, masks)
@@ -124,8 +124,8 @@ def _bar(title: str, benchmark: "Benchmark") -> "Iterator[Callable[[VideoSequenc
 def _weights(weights: str | None, config: str | None) -> str:
     if config is None:
         return weights or "stesa"
-    from stesa_cli.engine.checkpoint import find_weights, read
-    from stesa_cli.engine.recipe import RunConfig
+    from stesa_cli.checkpoint import find_weights, read
+    from stesa_cli.training.config import RunConfig
 
     weights = weights or f"runs/{Path(config).stem}/best.safetensors"
     if read(find_weights(weights))[1] != RunConfig.load(config).model:
@@ -144,9 +144,10 @@ def _segment(
     resume: bool,
 ) -> None:
     with console.status("Loading"):
-        from stesa_cli.engine.evaluation import predict, write_predictions
-        from stesa_cli.engine.quality import EFFORTS
-        from stesa_cli.engine.segmentation import Segmenter
+        from stesa_cli.evaluation.predictions import write_predictions
+        from stesa_cli.inference.config import EFFORTS
+        from stesa_cli.inference.predict import predict
+        from stesa_cli.inference.segmenter import Segmenter
 
         effort = EFFORTS[quality]
         segmenter = Segmenter.load(weights, device=device, remembered=effort.remembered, views=effort.views(size))
@@ -158,7 +159,7 @@ def _segment(
 
 
 def _score(benchmark: "Benchmark", masks: "Masks", jobs: int) -> "DatasetScores":
-    from stesa_cli.engine.scoring import score
+    from stesa_cli.evaluation.scoring import score
 
     with _bar("Scoring", benchmark) as advance:
         scores = score(benchmark, masks, jobs, advance)
@@ -173,7 +174,7 @@ def _score(benchmark: "Benchmark", masks: "Masks", jobs: int) -> "DatasetScores"
 
 
 def _compare(first: Path, second: Path) -> None:
-    from stesa_cli.engine.results import compare, read_json
+    from stesa_cli.evaluation.score_files import compare, read_json
 
     one, other = read_json(first), read_json(second)
     if alone := one.sequences.keys() ^ other.sequences.keys():

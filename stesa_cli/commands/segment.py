@@ -12,7 +12,7 @@ from stesa_cli.commands.console import complain, console, interruptible, progres
 from stesa_cli.errors import StesaError
 
 if TYPE_CHECKING:
-    from stesa_cli.engine.report import SegmentReport
+    from stesa_cli.segment.report import SegmentReport
 
 MAX_RATE = 1000
 
@@ -99,9 +99,9 @@ def segment(
     if bool(videos) == (camera is not None):
         raise typer.BadParameter("give videos, or --camera with a number", param_hint="VIDEO")
     with console.status("Loading"):
-        from stesa_cli.engine.inputs import find_inputs, masks_for, outputs_for
-        from stesa_cli.engine.report import KINDS, SegmentJob
-        from stesa_cli.engine.video import Interrupted, is_finished, segment_video, was_truncated
+        from stesa_cli.segment.job import Interrupted, is_finished, segment_video, was_truncated
+        from stesa_cli.segment.paths import find_inputs, masks_for, outputs_for
+        from stesa_cli.segment.report import KINDS, SegmentJob
         from stesa_cli.video.overlay import OverlayStyle
 
     kinds = tuple(kind.strip() for kind in save.split(","))

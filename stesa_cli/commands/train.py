@@ -10,7 +10,7 @@ import typer
 from stesa_cli.commands.console import console, interruptible, table
 
 if TYPE_CHECKING:
-    from stesa_cli.engine.training import Trainer
+    from stesa_cli.training.trainer import Trainer
 
 DataRoot = Annotated[
     Path, typer.Option("--data-root", envvar="STESA_DATA", help="Folder of the data sets, or the one that holds them.")
@@ -67,8 +67,8 @@ def train(
         return
     console.quiet = os.environ.get("RANK", "0") != "0"  # of several processes, the first one speaks
     with console.status("Loading"):
-        from stesa_cli.engine.recipe import RunConfig
-        from stesa_cli.engine.training import Trainer
+        from stesa_cli.training.config import RunConfig
+        from stesa_cli.training.trainer import Trainer
 
         settings = RunConfig.load(config).adapted(dataset, year, steps, seed, stages, initial, held_out)
         folder = run or Path("runs") / Path(config).stem
@@ -99,7 +99,7 @@ def _train(trainer: "Trainer", stop: threading.Event) -> None:
 
 
 def _rehearse(trainer: "Trainer") -> None:
-    from stesa_cli.engine.rehearsal import rehearse
+    from stesa_cli.training.dry_run import rehearse
 
     with console.status("Trying a step of every stage"):
         for number, tried in enumerate(rehearse(trainer), 1):
@@ -110,14 +110,14 @@ def _rehearse(trainer: "Trainer") -> None:
 
 
 def _draw(folder: Path) -> None:
-    from stesa_cli.engine.curves import draw_curves
+    from stesa_cli.training.plots import draw_curves
 
     for path in draw_curves(folder):
         console.print(f"curves drawn in {path}", soft_wrap=True)
 
 
 def _export(trainer: "Trainer", target: Path) -> None:
-    from stesa_cli.engine.checkpoint import export
+    from stesa_cli.checkpoint import export
 
     export(target, trainer.folder.best if trainer.held_out else trainer.folder.last)
     console.print(f"weights written to {target}", soft_wrap=True)

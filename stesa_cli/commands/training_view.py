@@ -11,7 +11,7 @@ from rich.table import Table
 from stesa_cli.commands.console import console, progress
 
 if TYPE_CHECKING:
-    from stesa_cli.engine.run_folder import Report
+    from stesa_cli.training.run_folder import Report
 
 RECENT = 50  # steps that means are taken over
 

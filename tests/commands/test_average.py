@@ -4,8 +4,8 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
+from stesa_cli.checkpoint import load_network, save
 from stesa_cli.cli import app
-from stesa_cli.engine.checkpoint import load_network, save
 from stesa_cli.errors import ConfigError, OutputError
 from stesa_cli.model.network import Network
 

@@ -11,8 +11,8 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from stesa_cli.checkpoint import save
 from stesa_cli.cli import app
-from stesa_cli.engine.checkpoint import save
 from stesa_cli.errors import ConfigError, InputError, OutputError
 from stesa_cli.masks import read_mask
 from stesa_cli.model.network import ModelConfig, Network

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from stesa_cli.checkpoint import load_network, read
 from stesa_cli.cli import app
-from stesa_cli.engine.checkpoint import load_network, read
 from stesa_cli.errors import ConfigError, InputError
 
 from ..recipes import TINY

@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from stesa_cli.config import SHIPPED
-from stesa_cli.engine import segmentation
-from stesa_cli.engine.edges import sharpened
-from stesa_cli.engine.recipe import RunConfig
-from stesa_cli.engine.segmentation import Segmenter
+from stesa_cli.inference import segmenter as segmentation
+from stesa_cli.inference.refine import sharpened
+from stesa_cli.inference.segmenter import Segmenter
 from stesa_cli.masks import one_hot
 from stesa_cli.model.attention import Entry, Memory
 from stesa_cli.model.network import OFF, MemoryConfig, ModelConfig, Network
+from stesa_cli.training.config import RunConfig
 
 TINY = ModelConfig(
     encoder="test_efficientnet", skips=(8, 8, 8, 8), hidden=(8, 8, 8, 8), nlb="none", auxiliary=False, aggregate=True

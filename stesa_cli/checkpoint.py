@@ -1,0 +1,145 @@
+"""Checkpoints: a safetensors file that carries its model config, the format and how it was made in its header."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as as_bytes
+from torch import Tensor
+
+from stesa_cli import __version__
+from stesa_cli.errors import ConfigError
+from stesa_cli.files import atomic, write_text
+from stesa_cli.model.network import ModelConfig, Network
+
+FORMAT = "stesa-1"
+SHIPPED = Path(__file__).parent / "weights"
+
+
+def save(path: Path, tensors: dict[str, Tensor], model: ModelConfig, info: dict[str, Any]) -> None:
+    """Write tensors with the model config and ``info`` (JSON values) atomically."""
+    header = {
+        "format": FORMAT,
+        "version": __version__,
+        "model": model.model_dump_json(),
+        "info": json.dumps(info),
+    }
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    with atomic(path) as temporary:
+        temporary.write_bytes(as_bytes(plain, header))  # save_file tells no full disk from other errors
+
+
+def read(path: Path) -> tuple[dict[str, Tensor], ModelConfig, dict[str, Any]]:
+    """Tensors, model config and info of a checkpoint. Raises ConfigError when the file is not one."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except FileNotFoundError as error:
+        raise ConfigError("no such weights", path, "give a .safetensors file or the name of shipped weights") from error
+    except (SafetensorError, OSError) as error:
+        raise ConfigError(f"cannot be read as safetensors ({error})", path, "copy the file again") from error
+    if header.get("format") != FORMAT:
+        raise ConfigError(
+            f"has format {header.get('format')!r}, not {FORMAT!r}", path, "use weights that stesa train wrote"
+        )
+    model = ModelConfig.parse(json.loads(header["model"]), path)
+    return tensors, model, json.loads(header["info"])
+
+
+def load_strictly(
+    network: torch.nn.Module,
+    tensors: dict[str, Tensor],
+    where: Path,
+    fix: str = "the file does not belong to its model config: train or copy again",
+) -> None:
+    """Load weights of any float type. Raises ConfigError that names missing, unexpected and misshapen tensors."""
+    own = network.state_dict()
+    shapes = [n for n in own.keys() & tensors.keys() if own[n].shape != tensors[n].shape]
+    problems = {"missing": own.keys() - tensors.keys(), "unexpected": tensors.keys() - own.keys(), "misshapen": shapes}
+    lines = [f"{len(names)} {kind} tensors, such as {min(names)}" for kind, names in problems.items() if names]
+    if lines:
+        raise ConfigError("; ".join(lines), where, fix)
+    network.load_state_dict(tensors)
+
+
+def find_weights(name: str | Path) -> Path:
+    """A path as it is, or the name of shipped weights such as ``stesa``."""
+    shipped = SHIPPED / f"{name}.safetensors"
+    return shipped if not Path(name).is_file() and shipped.is_file() else Path(name)
+
+
+def load_network(weights: str | Path) -> tuple[Network, dict[str, Any]]:
+    """The network of a checkpoint in evaluation mode, float32, and the checkpoint's info."""
+    path = find_weights(weights)
+    tensors, model, info = read(path)
+    network = Network(model)
+    load_strictly(network, _weights(tensors), path)
+    return network.float().eval(), info
+
+
+def load_weights(network: Network, weights: str | Path) -> None:
+    """Load the weights of a checkpoint into a network of another's making. Raises ConfigError as ``load_strictly``."""
+    path = find_weights(weights)
+    load_strictly(network, _weights(read(path)[0]), path, "choose weights of a model that is configured alike")
+
+
+def training_tensors(
+    network: torch.nn.Module, average: torch.nn.Module, optimizer: torch.optim.Optimizer
+) -> dict[str, Tensor]:
+    """What a training checkpoint holds: the weights, their average, and what the optimizer knows of each."""
+    tensors = {f"model.{n}": t for n, t in network.state_dict().items()}
+    tensors |= {f"ema.{n}": t for n, t in average.state_dict().items()}
+    for name, parameter in network.named_parameters():
+        for kind, value in optimizer.state.get(parameter, {}).items():
+            tensors[f"optimizer.{name}.{kind}"] = torch.as_tensor(value)
+    return tensors
+
+
+def load_training(
+    tensors: dict[str, Tensor],
+    network: torch.nn.Module,
+    average: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    where: Path,
+) -> None:
+    """Put back what ``training_tensors`` gave. Raises ConfigError as ``load_strictly``."""
+    load_strictly(network, _part(tensors, "model."), where)
+    load_strictly(average, _part(tensors, "ema."), where)
+    for name, parameter in network.named_parameters():
+        if state := _part(tensors, f"optimizer.{name}."):
+            for kind, value in state.items():
+                if value.dim():
+                    state[kind] = value.to(parameter.device).clone(memory_format=torch.preserve_format)
+            optimizer.state[parameter] = state
+
+
+def _weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The averaged weights of a training checkpoint, all of a plain one."""
+    return _part(tensors, "ema.") or tensors
+
+
+def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
+
+
+def export(target: Path, *sources: Path) -> None:
+    """Write the weights of a checkpoint, or the mean of several that began alike (a model soup, Wortsman et al. 2022),
+    as fp16, and what their info says of their making as ``<target>.json`` beside it. Raises ConfigError for weights of
+    models that are configured otherwise."""
+    networks, infos = zip(*(load_network(source) for source in sources), strict=True)
+    for network, info, source in zip(networks, infos, sources, strict=True):
+        if network.config != networks[0].config:
+            raise ConfigError(f"is of another model than {sources[0]}", source, "average weights of one model")
+        if (train := info.get("run", {}).get("train", {})).get("initial"):
+            train["initial"] = Path(train["initial"]).name  # its folder is nobody's business
+    states = [network.state_dict() for network in networks]
+    mean = {
+        name: torch.stack([state[name] for state in states]).mean(0).half() if tensor.is_floating_point() else tensor
+        for name, tensor in states[0].items()
+    }
+    info = infos[0] if len(infos) == 1 else {"average_of": infos}
+    save(target, mean, networks[0].config, info)
+    write_text(target.with_suffix(".json"), json.dumps({"version": __version__, **info}, indent=1) + "\n")

@@ -1,0 +1,87 @@
+"""Which videos a command line means, which mask belongs to each, and where its results go."""
+
+from collections.abc import Sequence
+from glob import glob
+from pathlib import Path
+
+from stesa_cli.errors import InputError
+from stesa_cli.segment.prompts import parse_mask_option
+from stesa_cli.video.reading import natural
+
+
+def find_inputs(arguments: Sequence[str | Path]) -> list[Path]:
+    """Videos, folders of frames and patterns such as ``clips/*.mp4``, whose matches come in natural order, as paths,
+    each once. Raises InputError with every argument that is nothing of these."""
+    found: dict[Path, Path] = {}
+    problems = []
+    for argument in map(str, arguments):
+        paths = [Path(argument)]
+        if not paths[0].exists():
+            paths = [Path(name) for name in sorted(glob(argument, recursive=True), key=natural)]  # noqa: PTH207 - any root
+        if not paths:
+            what = "this pattern matches nothing" if set(argument) & set("*?[") else "no such video"
+            problems.append(str(InputError(what, argument, "give a video file or a folder of frames")))
+        for path in paths:
+            found.setdefault(path.resolve(), path)
+    if problems:
+        raise InputError("; ".join(problems))
+    return list(found.values())
+
+
+def masks_for(video: Path | int, options: Sequence[str], boxed: bool = False, several: bool = False) -> tuple[str, ...]:
+    """The masks of a video, or of a camera of that number, as ``Given`` takes them. Of a folder that holds
+    ``<name>.png`` or a folder ``<name>``, these are meant, and nothing else in it when there are ``several`` videos.
+    Without options it is the PNG beside the video, or none when its objects are ``boxed``. Raises InputError when there
+    is no mask."""
+    if options or boxed:
+        return tuple(_of_video(option, video, several) for option in options)
+    if isinstance(video, int):
+        raise InputError("no mask is given", f"camera {video}", "add --mask or --box")
+    beside = _named(video).with_name(f"{_name(video)}.png")
+    if not beside.is_file():
+        raise InputError("no mask is given", video, f"add --mask or --box, or put the first frame's mask in {beside}")
+    return (str(beside),)
+
+
+def outputs_for(videos: Sequence[Path | int], output: Path | None) -> dict[Path | int, Path]:
+    """The folder for the results of each video: ``<name>_stesa`` beside it, or ``output``, or for several videos
+    ``<name>`` in it. Raises InputError when two would get one folder."""
+    folders: dict[Path | int, Path] = {}
+    problems = []
+    for video in videos:
+        if output:
+            folder = output / _name(video) if len(videos) > 1 else output
+        else:
+            beside = Path() if isinstance(video, int) else _named(video).parent
+            folder = beside / f"{_name(video)}_stesa"
+        for other, its in folders.items():
+            if its.resolve() == folder.resolve():
+                fix = "rename one, or segment each with its own --output"
+                problems.append(str(InputError(f"would hold the results of both {other} and {video}", folder, fix)))
+        folders[video] = folder
+    if problems:
+        raise InputError("; ".join(problems))
+    return folders
+
+
+def _of_video(option: str, video: Path | int, several: bool) -> str:
+    frame, masks = parse_mask_option(option)
+    its = [masks / f"{_name(video)}.png", masks / _name(video)] if frame is None else []
+    if found := next((path for path in its if path.exists()), None):
+        return str(found)
+    if several and its and masks.is_dir():
+        raise InputError(
+            f"holds no mask of {video}", masks, f"put it there as {its[0].name}, or as a folder {its[1].name}"
+        )
+    return option
+
+
+def _name(video: Path | int) -> str:
+    if isinstance(video, int):
+        return f"camera{video}"
+    return _named(video).name if video.is_dir() else video.stem
+
+
+def _named(video: Path) -> Path:
+    """The path itself; of ``.`` and the like, one with a name."""
+    return video if video.name.strip(".") else video.resolve()

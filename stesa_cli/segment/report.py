@@ -1,0 +1,170 @@
+"""What ``stesa segment`` is asked to do, and what it says about what it did."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from stesa_cli import __version__
+from stesa_cli.inference.config import EFFORTS, Quality
+from stesa_cli.runtime import Precision
+from stesa_cli.segment.prompts import Given
+from stesa_cli.video.overlay import DEFAULT_STYLE, OverlayStyle
+from stesa_cli.video.reading import FOLDER_RATE
+
+KINDS = {
+    "masks": "masks",
+    "objects": "objects",
+    "overlay": "overlay.mp4",
+    "soft": "soft",
+    "alpha": "alpha.mov",
+    "webm": "alpha.webm",
+    "rle": "rle.json",
+    "npz": "npz",
+}
+"""What can be saved, and its name in the output folder."""
+TOLD = 3  # gaps of an object that are told of one by one
+
+
+@dataclass(frozen=True)
+class SegmentJob:
+    """What to segment, with what, and where to put it.
+
+    ``video`` is a file, a folder of frames or the number of a camera; ``masks`` and ``boxes`` are texts as on the
+    command line (see ``segment.prompts``); ``rate`` frames per second of a folder of frames; ``save`` some of KINDS;
+    ``adapt`` seconds, None for what ``quality`` says, or for a camera, which does not wait, 0."""
+
+    video: Path | int
+    masks: tuple[str, ...]
+    output: Path
+    boxes: tuple[str, ...] = ()
+    min_area: int = 0
+    both_ways: bool = False
+    frames: int | None = None
+    rate: Fraction = FOLDER_RATE
+    quality: Quality = "default"
+    size: int | None = None
+    weights: str = "stesa"
+    adapt: float | None = None
+    device: str = "auto"
+    precision: Precision = "auto"
+    save: tuple[str, ...] = ("masks", "objects", "overlay")
+    binary: bool = False
+    style: OverlayStyle = DEFAULT_STYLE
+
+    @property
+    def name(self) -> str:
+        return f"camera {self.video}" if isinstance(self.video, int) else self.video.name
+
+    @property
+    def adapting(self) -> float:
+        """How many seconds the adaptation may take."""
+        if self.adapt is None:
+            return 0.0 if isinstance(self.video, int) else EFFORTS[self.quality].adapt
+        return self.adapt
+
+    def to_dict(self) -> dict[str, Any]:
+        settings = asdict(self) | {name: str(getattr(self, name)) for name in ("video", "output", "rate")}
+        return json.loads(json.dumps(settings))
+
+
+@dataclass
+class SegmentReport:
+    """What ``report.json`` says. ``seen``: of each frame the area in pixels and the mean probability of each object."""
+
+    job: SegmentJob
+    width: int
+    height: int
+    rate: str
+    model: dict[str, Any]
+    given: Given
+    seen: dict[int, dict[int, tuple[int, float]]] = field(default_factory=dict)
+    times: list[float] = field(default_factory=list)
+    truncated: bool = False
+    notes: list[str] = field(default_factory=list)
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("loading", "adapting", "segmenting"), 0.0))
+
+    @property
+    def frames(self) -> int:
+        return len(self.times)
+
+    @property
+    def ids(self) -> list[int]:
+        return sorted({i for objects in self.seen.values() for i in objects})
+
+    def given_at(self, i: int) -> int:
+        """The first frame that has an object."""
+        return min(t for t, objects in self.seen.items() if i in objects)
+
+    def areas(self, i: int) -> list[int]:
+        """Of an object, in pixels, one a frame."""
+        return [self.seen[t].get(i, (0, 0.0))[0] for t in range(self.frames)]
+
+    def confidence(self, i: int) -> list[float | None]:
+        """Mean probability of an object's pixels, one a frame; None where there are none."""
+        found = [self.seen[t].get(i, (0, 0.0)) for t in range(self.frames)]
+        return [round(mean, 4) if area else None for area, mean in found]
+
+    def lost(self, i: int) -> list[tuple[int, int]]:
+        """From where on an object was not seen, and the frame where it was seen again, or the number of frames."""
+        areas = np.array(self.areas(i))
+        change = np.diff((areas > 0).astype(int))
+        first = int((areas > 0).argmax())
+        gone = [int(t) + 1 for t in (change < 0).nonzero()[0]]
+        back = [int(t) + 1 for t in (change > 0).nonzero()[0] if t + 1 > first]
+        return list(zip(gone, [*back, self.frames], strict=False))
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the user should look at."""
+        lines = [*self.given.notes, *self.notes]
+        for i in self.ids:
+            gaps = self.lost(i)
+            for begin, end in gaps[:TOLD]:
+                then = "is not seen again" if end == self.frames else f"returns at {self._moment(end)}"
+                lines.append(f"object {i} is lost at {self._moment(begin)} and {then}")
+            if len(gaps) > TOLD:
+                lines.append(f"object {i} is lost {len(gaps) - TOLD} times more: see report.json")
+        if unused := [str(t) for t in self.given.frames if t >= self.frames]:
+            what = f"the masks of the frames {', '.join(unused)} were not used"
+            lines.append(f"{what}: the video has {self.frames} frames, counted from 0")
+        if self.seen and not self.seen[0]:
+            lines.append("the frames before the first mask are left empty: add --both-ways to segment them, too")
+        if self.truncated:
+            lines.append(f"{self.job.video} breaks off after {self.frames} frames: what it had is segmented")
+        return lines
+
+    def _moment(self, index: int) -> str:
+        return f"frame {index} ({self.times[index]:.2f} s)"
+
+    @property
+    def frames_per_second(self) -> float:
+        """End to end, from the first decoded frame to the last closed file, without loading and adapting the model."""
+        return self.frames / self.seconds["segmenting"]
+
+    def to_dict(self) -> dict[str, Any]:
+        settings = self.job.to_dict()
+        return {
+            "version": __version__,
+            "input": {
+                "video": settings.pop("video"),
+                "masks": settings.pop("masks"),
+                "boxes": self.given.boxes,
+                "width": self.width,
+                "height": self.height,
+                "frames_per_second": self.rate,
+                "truncated": self.truncated,
+            },
+            "frames": self.frames,
+            "objects": [
+                {"id": i, "areas": self.areas(i), "confidence": self.confidence(i), "lost": self.lost(i)}
+                for i in self.ids
+            ],
+            "warnings": self.warnings,
+            "model": self.model,
+            "settings": settings,
+            "timings": {"frames_per_second": self.frames_per_second, "seconds": self.seconds},
+        }

@@ -1,0 +1,51 @@
+"""A run before the run: one step of every stage, what it takes, and what its batch looks like."""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from PIL import Image
+
+from stesa_cli.errors import ConfigError
+from stesa_cli.files import atomic
+from stesa_cli.training.preview import draw_batch
+from stesa_cli.training.trainer import Trainer
+
+
+@dataclass(frozen=True)
+class Rehearsal:
+    """Of one stage: the losses of its first step, the peak of memory so far in bytes, and the picture of its batch."""
+
+    losses: dict[str, float]
+    memory: int
+    picture: Path
+
+
+def rehearse(trainer: Trainer) -> Iterator[Rehearsal]:
+    """Take the first step of every stage, on a trainer that is not used for anything else after it; only the pictures
+    ``batch-<stage>.png`` are written into the run folder. Raises ConfigError where the memory does not suffice."""
+    step = 0
+    for number, stage in enumerate(trainer.config.stages, 1):
+        batches, _, _ = next(trainer.batches(step))
+        path = trainer.folder.path / f"batch-{number}.png"
+        with atomic(path) as temporary:
+            Image.fromarray(draw_batch(batches[0])).save(temporary)
+        try:
+            losses = trainer.train_step(step, batches)
+        except torch.OutOfMemoryError as error:
+            fix = "lower batch, clip.length or clip.size, or raise accumulate"
+            raise ConfigError(f"stage {number} does not fit into the memory of the device", "stages", fix) from error
+        yield Rehearsal(losses, _peak_memory(trainer.accelerator.device), path)
+        step += stage.steps
+
+
+def _peak_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return 0
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)

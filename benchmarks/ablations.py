@@ -76,7 +76,7 @@ def recipe(row: Row, seed: int, args: argparse.Namespace) -> RunConfig:
     config, stesa = RunConfig.load(row.config), RunConfig.load("stesa")
     clip, sources = stesa.stages[0].clip, stesa.stages[0].sources
     if row.data != "mixed":
-        clip = ClipConfig(length=4, objects=2, max_gap=2, zoom=(0.5, 1.0), paste=0.0, truth_fed=0.0)
+        clip = ClipConfig(length=4, objects=2, max_gap=2, zoom=(0.5, 1.0), paste=0.0, teacher_forcing=0.0)
         sources = {row.data: 1.0}
     clip = clip.model_copy(update={"size": tuple(args.size)})
     stage = config.stages[0].model_copy(update={"steps": args.steps, "sources": sources, "clip": clip, "batch": 2})

@@ -14,7 +14,9 @@ from stesa_cli.errors import ConfigError
 from stesa_cli.files import atomic, write_text
 from stesa_cli.model.network import ModelConfig, Network
 
-FORMAT = "stesa-1"
+FORMAT = "stesa-2"
+OLDER = {"stesa-1": {"every": "mem_every", "size": "max_mem_frames", "sharpen": "temperature_scale"}}
+"""Formats of earlier versions that can be read, and what the settings of the memory are called since."""
 SHIPPED = Path(__file__).parent / "weights"
 
 
@@ -41,12 +43,13 @@ def read(path: Path) -> tuple[dict[str, Tensor], ModelConfig, dict[str, Any]]:
         raise ConfigError("no such weights", path, "give a .safetensors file or the name of shipped weights") from error
     except (SafetensorError, OSError) as error:
         raise ConfigError(f"cannot be read as safetensors ({error})", path, "copy the file again") from error
-    if header.get("format") != FORMAT:
-        raise ConfigError(
-            f"has format {header.get('format')!r}, not {FORMAT!r}", path, "use weights that stesa train wrote"
-        )
-    model = ModelConfig.parse(json.loads(header["model"]), path)
-    return tensors, model, json.loads(header["info"])
+    version = header.get("format", "")
+    if version not in (FORMAT, *OLDER):
+        raise ConfigError(f"has format {version!r}, not {FORMAT!r}", path, "use weights that stesa train wrote")
+    settings, names = json.loads(header["model"]), OLDER.get(version, {})
+    if memory := settings.get("memory"):
+        settings["memory"] = {names.get(name, name): value for name, value in memory.items()}
+    return tensors, ModelConfig.parse(settings, path), json.loads(header["info"])
 
 
 def load_strictly(

@@ -1,7 +1,9 @@
 """The command line. Torch is imported inside the commands only, so that help is instant."""
 
+import ctypes
 import signal
 import sys
+from contextlib import suppress
 from typing import Annotated
 
 import typer
@@ -41,13 +43,28 @@ def root(
 
 
 _settings = {"verbose": False}
-for command in (segment, train, evaluate, average):
+for command in (segment, train, average):
     app.command()(command)
+app.add_typer(evaluate, name="evaluate")
 app.add_typer(data, name="data")
+
+
+M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
+
+
+def keep_freed_memory() -> None:
+    """Have glibc keep what is freed. Else the maps of every frame, tens of megabytes each, are got from the system
+    anew, page by page, which a CPU spends much of its time on. It holds for the whole process, so it is not done for
+    those who use this as a library."""
+    with suppress(OSError, AttributeError):  # another C library
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(M_MMAP_MAX, 0)
+        libc.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def main() -> None:
     """Run the command line: an error the user can mend is one line and exit code 1, a bug keeps its traceback."""
+    keep_freed_memory()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that whatever is half-written is removed
     try:
         app()

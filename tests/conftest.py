@@ -4,10 +4,23 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from .recipes import lay_out
 
 DATA = Path(os.environ.get("STESA_TEST_DATA", Path(__file__).parents[1] / "../shared/data")).resolve()
+
+
+def devices() -> list[str]:
+    """Those of STESA_TEST_DEVICE, else all that there are."""
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    return os.environ.get("STESA_TEST_DEVICE", " ".join(name for name in there if there[name])).split()
+
+
+@pytest.fixture(params=devices())
+def device(request: pytest.FixtureRequest) -> str:
+    """Each device that inference runs on here."""
+    return request.param
 
 
 @pytest.fixture(scope="session")

@@ -14,7 +14,7 @@ MODEL = ModelConfig(
     nlb="none",
     auxiliary=False,
     aggregate=True,
-    memory=MemoryConfig(every=2, size=2),
+    memory=MemoryConfig(mem_every=2, max_mem_frames=2),
     flow=True,
     motion=4,
 )

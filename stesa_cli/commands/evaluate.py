@@ -4,45 +4,62 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from stesa_cli.commands.console import console, progress, table, warn
-from stesa_cli.commands.segment import AdaptOption, QualityOption, SizeOption
+from stesa_cli.commands.options import (
+    AdaptOption,
+    DeviceOption,
+    FinetuneOption,
+    PresetOption,
+    QualityOption,
+    SizeOption,
+    WeightsOption,
+    inference_config,
+)
 from stesa_cli.commands.train import DataRoot
 from stesa_cli.errors import ConfigError
 
 if TYPE_CHECKING:
     from stesa_cli.data.sequence import VideoSequence
     from stesa_cli.evaluation.benchmark import Benchmark, Masks
-    from stesa_cli.inference.config import Quality
+    from stesa_cli.inference.config import InferenceConfig
     from stesa_cli.metrics.summary import DatasetScores
 
+DatasetOption = Annotated[str, typer.Option(help="davis or youtube-vos.")]
+YearOption = Annotated[
+    int | None, typer.Option(help="DAVIS: 2016 (default) or 2017. YouTube-VOS: 2018 (default) or 2019.")
+]
+SplitOption = Annotated[str, typer.Option(help="train, val, test-dev, test-challenge, or another that is there.")]
+JobsOption = Annotated[int | None, typer.Option(min=1, help="Processes that score.", show_default="one a CPU")]
 
-def evaluate(
-    dataset: Annotated[str, typer.Option(help="davis or youtube-vos.")] = "davis",
-    year: Annotated[
-        int | None, typer.Option(help="DAVIS: 2016 (default) or 2017. YouTube-VOS: 2018 (default) or 2019.")
-    ] = None,
-    split: Annotated[str, typer.Option(help="train, val, test-dev, test-challenge, or another that is there.")] = "val",
+evaluate = typer.Typer()
+
+
+@evaluate.callback(invoke_without_command=True)
+def score(
+    context: typer.Context,
+    dataset: DatasetOption = "davis",
+    year: YearOption = None,
+    split: SplitOption = "val",
     data_root: DataRoot = Path("data"),
     sequences: Annotated[str, typer.Option(help="Only these, such as bear,camel.")] = "",
     predictions: Annotated[
         Path | None, typer.Option(help="Score these masks, <sequence>/<frame>.png in a folder or zip; no model runs.")
     ] = None,
-    weights: Annotated[
-        str | None, typer.Option(show_default="stesa", help="Weights by name or .safetensors file.")
-    ] = None,
+    weights: WeightsOption = "",
     config: Annotated[
         str | None, typer.Option(help="Score runs/<config>/best.safetensors, or see that the weights are of its model.")
     ] = None,
-    quality: QualityOption = "default",
+    preset: PresetOption = "default",
     size: SizeOption = None,
+    finetune: FinetuneOption = None,
+    quality: QualityOption = None,
     adapt: AdaptOption = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
+    device: DeviceOption = "auto",
     masks_dir: Annotated[
         Path | None, typer.Option(help="Folder for the model's masks.", show_default="DATASET-YEAR-SPLIT_stesa")
     ] = None,
@@ -54,27 +71,29 @@ def evaluate(
         Path | None,
         typer.Option("--zip", help="Zip to submit.", show_default="DATASET-YEAR-SPLIT.zip without truth, else none"),
     ] = None,
-    check: Annotated[Path | None, typer.Option(help="Only check a zip by the rules of the benchmark's server.")] = None,
-    compare: Annotated[
-        tuple[Path, Path] | None, typer.Option(help="Only show two files of --output side by side.")
-    ] = None,
-    jobs: Annotated[int | None, typer.Option(min=1, help="Processes that score.", show_default="one a CPU")] = None,
+    old_check: Annotated[Path | None, typer.Option("--check", hidden=True)] = None,
+    old_compare: Annotated[tuple[Path, Path] | None, typer.Option("--compare", hidden=True)] = None,
+    jobs: JobsOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
 ) -> None:
     """Score the model, or the masks of any method, on DAVIS or YouTube-VOS; where the truth is secret, pack them."""
-    if compare:
-        _compare(*compare)
+    if command := context.invoked_subcommand:
+        sources = map(context.get_parameter_source, context.params)
+        if any(source and source.name == "COMMANDLINE" for source in sources):
+            raise typer.BadParameter(f"give the options of {command} after its name")
+        return
+    if old_compare:
+        warn("--compare is now a command of its own: stesa evaluate compare A.json B.json")
+        compare(*old_compare)
         return
     from stesa_cli.evaluation import score_files, submission
     from stesa_cli.evaluation.benchmark import find_masks, open_benchmark
 
     names = [name for part in sequences.split(",") if (name := part.strip())]
     benchmark = open_benchmark(dataset, year, split, data_root, names)
-    jobs = jobs or os.cpu_count() or 1
-    if check:
-        with _bar("Checking", benchmark) as advance:
-            submission.check(check, benchmark, jobs, advance)
-        console.print(f"{check} fits: {len(benchmark.sequences)} sequences, {benchmark.frames} masks")
+    if old_check:
+        warn("--check is now a command of its own: stesa evaluate check ZIP --dataset …")
+        _check(old_check, benchmark, jobs)
         return
     wants_scores = bool(output or csv or plots)
     if wants_scores and not benchmark.has_truth:
@@ -96,13 +115,15 @@ def evaluate(
     if not overwrite:
         score_files.refuse_to_overwrite(outputs)
 
+    made = None
     if not predictions:
-        _segment(benchmark, source, _weights(weights, config), quality, size, adapt, device, resume)
+        options = inference_config(preset, size, finetune, quality=quality, adapt=adapt)
+        made = _segment(benchmark, source, _weights(weights, config), options, device, resume)
     if benchmark.has_truth:
         masks = find_masks(source, benchmark.sequences)
         scores = _score(benchmark, masks, jobs)
         if output:
-            score_files.write_json(output, scores)
+            score_files.write_json(output, scores, made)
         if csv:
             score_files.write_csv(csv, scores)
         if plots:
@@ -110,8 +131,56 @@ def evaluate(
                 figures.draw(plots, scores, benchmark, masks)
     if zip_file:
         with _bar("Packing", benchmark) as advance:
-            submission.write(zip_file, benchmark, source, jobs, advance)
+            submission.write(zip_file, benchmark, source, _processes(jobs), advance)
         console.print(f"{zip_file} is ready to be submitted: {benchmark.frames} masks")
+
+
+@evaluate.command()
+def check(
+    zip_file: Annotated[Path, typer.Argument(metavar="ZIP", help="The zip to submit.")],
+    dataset: DatasetOption = "davis",
+    year: YearOption = None,
+    split: SplitOption = "val",
+    data_root: DataRoot = Path("data"),
+    jobs: JobsOption = None,
+) -> None:
+    """Check a zip by the rules of the benchmark's server."""
+    from stesa_cli.evaluation.benchmark import open_benchmark
+
+    _check(zip_file, open_benchmark(dataset, year, split, data_root), jobs)
+
+
+@evaluate.command()
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="A.json", help="Scores that --output wrote.")],
+    second: Annotated[Path, typer.Argument(metavar="B.json", help="Others.")],
+) -> None:
+    """Show two files of scores side by side."""
+    from stesa_cli.evaluation.score_files import compare as pairs_of
+    from stesa_cli.evaluation.score_files import read_json
+
+    one, other = read_json(first), read_json(second)
+    if alone := one.sequences.keys() ^ other.sequences.keys():
+        warn(f"only sequences in both files are compared, not {', '.join(sorted(alone))}")
+    rows = []
+    for name, a, b in pairs_of(one, other):
+        pairs = ((a.J_mean, b.J_mean), (a.F_mean, b.F_mean), (a.JF_mean, b.JF_mean))
+        cells = [cell for x, y in pairs for cell in (f"{x:.3f}", f"{y:.3f}", f"{y - x:+.3f}")]
+        rows.append([name, *cells[:6], cells[-1]])
+    columns = ["J A", "J B", "Δ J", "F A", "F B", "Δ F", "Δ J&F"]
+    console.print(table(f"A {first}\nB {second}", ["sequence", *columns], rows, total=True))
+
+
+def _check(path: Path, benchmark: "Benchmark", jobs: int | None) -> None:
+    from stesa_cli.evaluation import submission
+
+    with _bar("Checking", benchmark) as advance:
+        submission.check(path, benchmark, _processes(jobs), advance)
+    console.print(f"{path} fits: {len(benchmark.sequences)} sequences, {benchmark.frames} masks")
+
+
+def _processes(jobs: int | None) -> int:
+    return jobs or os.cpu_count() or 1
 
 
 @contextmanager
@@ -121,7 +190,7 @@ def _bar(title: str, benchmark: "Benchmark") -> "Iterator[Callable[[VideoSequenc
         yield lambda sequence: bar.advance(task, len(sequence.frames))
 
 
-def _weights(weights: str | None, config: str | None) -> str:
+def _weights(weights: str, config: str | None) -> str:
     if config is None:
         return weights or "stesa"
     from stesa_cli.checkpoint import find_weights, read
@@ -134,35 +203,29 @@ def _weights(weights: str | None, config: str | None) -> str:
 
 
 def _segment(
-    benchmark: "Benchmark",
-    folder: Path,
-    weights: str,
-    quality: "Quality",
-    size: int | None,
-    adapt: float | None,
-    device: str,
-    resume: bool,
-) -> None:
+    benchmark: "Benchmark", folder: Path, weights: str, options: "InferenceConfig", device: str, resume: bool
+) -> dict[str, Any]:
+    """Write the model's masks; returns how they were made."""
     with console.status("Loading"):
-        from stesa_cli.evaluation.predictions import write_predictions
-        from stesa_cli.inference.config import EFFORTS
-        from stesa_cli.inference.predict import predict
+        from stesa_cli.evaluation.predictions import how_made, write_predictions
         from stesa_cli.inference.segmenter import Segmenter
 
-        effort = EFFORTS[quality]
-        segmenter = Segmenter.load(weights, device=device, remembered=effort.remembered, views=effort.views(size))
+        segmenter = Segmenter.load(weights, options, device)
+    made = how_made(segmenter, weights)
     with progress("frames") as bar:
         task = bar.add_task("Segmenting", total=benchmark.frames)
-        each = partial(predict, segmenter, seconds=effort.adapt if adapt is None else adapt)
-        write_predictions(each, benchmark.sequences, folder, resume, lambda frames: bar.advance(task, frames))
+        write_predictions(
+            segmenter, benchmark.sequences, folder, made, resume, lambda frames: bar.advance(task, frames)
+        )
     console.print(f"masks written to {folder}")
+    return made
 
 
-def _score(benchmark: "Benchmark", masks: "Masks", jobs: int) -> "DatasetScores":
-    from stesa_cli.evaluation.scoring import score
+def _score(benchmark: "Benchmark", masks: "Masks", jobs: int | None) -> "DatasetScores":
+    from stesa_cli.evaluation.scoring import score as score_masks
 
     with _bar("Scoring", benchmark) as advance:
-        scores = score(benchmark, masks, jobs, advance)
+        scores = score_masks(benchmark, masks, _processes(jobs), advance)
     rows = {**{name: found.measures for name, found in scores.sequences.items()}, "global": scores.measures}
     columns = ["J", "rec.", "decay", "F", "rec.", "decay", "J&F"]
     cells = [[name, *(f"{value:.3f}" for value in asdict(of).values())] for name, of in rows.items()]
@@ -171,18 +234,3 @@ def _score(benchmark: "Benchmark", masks: "Masks", jobs: int) -> "DatasetScores"
         groups = scores.categories(scores.seen).items()
         console.print("  ".join(f"{name} {value:.3f}" for name, value in groups if value is not None))
     return scores
-
-
-def _compare(first: Path, second: Path) -> None:
-    from stesa_cli.evaluation.score_files import compare, read_json
-
-    one, other = read_json(first), read_json(second)
-    if alone := one.sequences.keys() ^ other.sequences.keys():
-        warn(f"only sequences in both files are compared, not {', '.join(sorted(alone))}")
-    rows = []
-    for name, a, b in compare(one, other):
-        pairs = ((a.J_mean, b.J_mean), (a.F_mean, b.F_mean), (a.JF_mean, b.JF_mean))
-        cells = [cell for x, y in pairs for cell in (f"{x:.3f}", f"{y:.3f}", f"{y - x:+.3f}")]
-        rows.append([name, *cells[:6], cells[-1]])
-    columns = ["J A", "J B", "Δ J", "F A", "F B", "Δ F", "Δ J&F"]
-    console.print(table(f"A {first}\nB {second}", ["sequence", *columns], rows, total=True))

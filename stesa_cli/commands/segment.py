@@ -9,32 +9,22 @@ import typer
 from rich.progress import Progress, TaskID
 
 from stesa_cli.commands.console import complain, console, interruptible, progress, table, warn
+from stesa_cli.commands.options import (
+    AdaptOption,
+    DeviceOption,
+    FinetuneOption,
+    PresetOption,
+    QualityOption,
+    SizeOption,
+    inference_config,
+)
 from stesa_cli.errors import StesaError
+from stesa_cli.video.outputs import FORMATS
 
 if TYPE_CHECKING:
-    from stesa_cli.segment.report import SegmentReport
+    from stesa_cli.segmentation.report import SegmentReport
 
 MAX_RATE = 1000
-
-QualityOption = Annotated[
-    Literal["fast", "default", "best"],
-    typer.Option(help="fast (small frames), default, or best (mirrored, too, and a longer memory)."),
-]
-SizeOption = Annotated[
-    int | None,
-    typer.Option(
-        min=32, help="Short side at which the network sees the frames, in pixels.", show_default="480; fast: 256"
-    ),
-]
-AdaptOption = Annotated[
-    float | None,
-    typer.Option(
-        min=0,
-        metavar="SECONDS",
-        show_default="60; fast, or a camera: 0",
-        help="First fit the decoder to the given frame, in 20 steps or for so long; 0 does not.",
-    ),
-]
 
 
 def segment(
@@ -67,18 +57,16 @@ def segment(
             help="Folder for the results; of several videos, for their folders.",
         ),
     ] = None,
-    save: Annotated[
-        str, typer.Option(help="What to write, of masks, objects, overlay, soft, alpha, webm, rle, npz.")
-    ] = "masks,objects,overlay",
+    save: Annotated[str, typer.Option(help=f"What to write, of {', '.join(FORMATS)}.")] = "masks,objects,overlay",
     binary: Annotated[bool, typer.Option("--binary", help="masks/ holds all objects together, 0 or 255.")] = False,
     opacity: Annotated[float, typer.Option(min=0, max=1, help="Opacity of the tint in the overlay.")] = 0.5,
     contour: Annotated[
         int | None, typer.Option(min=0, help="Pixels of the outline in the overlay, 0 for none.", show_default="thin")
     ] = None,
     labels: Annotated[bool, typer.Option("--labels", help="Write the ids into the overlay.")] = False,
-    quality: QualityOption = "default",
+    preset: PresetOption = "default",
     size: SizeOption = None,
-    adapt: AdaptOption = None,
+    finetune: FinetuneOption = None,
     both_ways: Annotated[
         bool, typer.Option("--both-ways", help="From the first mask also back to the start of the video.")
     ] = False,
@@ -87,26 +75,32 @@ def segment(
         str, typer.Option(metavar="FPS", help="Frames per second of a folder of frames, such as 25 or 30000/1001.")
     ] = "24",
     weights: Annotated[str, typer.Option(help="Weights by name or .safetensors file.")] = "stesa",
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")] = "auto",
-    precision: Annotated[Literal["auto", "bf16", "fp32"], typer.Option(help="Arithmetic.")] = "auto",
+    device: DeviceOption = "auto",
+    precision: Annotated[Literal["auto", "bf16", "fp16", "fp32"], typer.Option(help="Arithmetic.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results in the output folder.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with runs that were interrupted.")] = False,
     allow_truncated: Annotated[
         bool, typer.Option("--allow-truncated", help="Exit code 0 for a video that breaks off.")
     ] = False,
+    quality: QualityOption = None,
+    adapt: AdaptOption = None,
 ) -> None:
     """Segment every object of a video, from the mask of its first frame on."""
     if bool(videos) == (camera is not None):
         raise typer.BadParameter("give videos, or --camera with a number", param_hint="VIDEO")
     with console.status("Loading"):
-        from stesa_cli.segment.job import Interrupted, is_finished, segment_video, was_truncated
-        from stesa_cli.segment.paths import find_inputs, masks_for, outputs_for
-        from stesa_cli.segment.report import KINDS, SegmentJob
+        from stesa_cli.segmentation.job import SegmentJob, segment_video
+        from stesa_cli.segmentation.paths import find_inputs, masks_for, outputs_for
+        from stesa_cli.segmentation.results import is_finished, was_truncated
+        from stesa_cli.segmentation.run import Interrupted
         from stesa_cli.video.overlay import OverlayStyle
 
     kinds = tuple(kind.strip() for kind in save.split(","))
-    if unknown := [kind for kind in kinds if kind not in KINDS]:
-        raise typer.BadParameter(f"{', '.join(unknown)}: choose among {', '.join(KINDS)}", param_hint="--save")
+    if unknown := [kind for kind in kinds if kind not in FORMATS]:
+        raise typer.BadParameter(f"{', '.join(unknown)}: choose among {', '.join(FORMATS)}", param_hint="--save")
+    if camera is not None and finetune is None and adapt is None:
+        finetune = False  # a camera does not wait
+    config = inference_config(preset, size, finetune, precision, quality, adapt)
     sources: list[Path | int] = [camera] if camera is not None else [*find_inputs(videos or [])]
     outputs = outputs_for(sources, output)
     jobs = [
@@ -119,12 +113,9 @@ def segment(
             both_ways=both_ways,
             frames=frames,
             rate=_rate(rate),
-            quality=quality,
-            size=size,
+            config=config,
             weights=weights,
-            adapt=adapt,
             device=device,
-            precision=precision,
             save=kinds,
             binary=binary,
             style=OverlayStyle(opacity, contour, labels),
@@ -146,7 +137,7 @@ def segment(
                         resume,
                         _task(bar, f"Segmenting {job.name}"),
                         stop.is_set,
-                        _task(bar, f"Fitting to {job.name}", unit="steps"),
+                        _task(bar, f"Finetuning to {job.name}", unit="steps"),
                     )
             except Interrupted as interruption:
                 console.print(str(interruption))

@@ -1,7 +1,7 @@
 """The types that travel from data to training: clips and batches of clips.
 
-An object is given in the frame that shows it first: there its mask is known, as in use, and from the next frame on it
-is to be predicted, also where it has left the picture."""
+An object is prompted in the frame that shows it first: there its mask is known, as in use, and from the next frame on
+it is to be predicted, also where it has left the picture."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +17,10 @@ class Clip:
 
     frames: Tensor  # (T, 3, H, W) uint8 RGB
     labels: Tensor  # (T, H, W) uint8: 0 background, 1…O objects, 255 void
-    given: Tensor  # (O,) int64: the frame in which each object is given; 0 for one of them at least
-    truth_fed: Tensor  # (T,) bool: after this frame the true mask is handed on, not the prediction
-    flaws: Tensor  # (T, H/4, W/4) uint8: labels that take the place of what is handed on; 255 where none does
+    prompted: Tensor  # (O,) int64: the frame in which each object is prompted; 0 for one of them at least
+    teacher_forcing: Tensor  # (T,) bool: after this frame the true mask is propagated, not the prediction
+    flaws: Tensor  # (T, H/4, W/4) uint8: labels that take the place of what is propagated; 255 where none does
+    flow: Tensor  # (T - 1, 3, h, w) float32: of each frame after the first (see data.flow)
 
 
 @dataclass(frozen=True)
@@ -28,9 +29,10 @@ class ClipBatch:
 
     frames: Tensor  # (B, T, 3, H, W) uint8 RGB
     labels: Tensor  # (B, T, H, W) uint8
-    given: Tensor  # (B, O) int64; T for padding, which is given in no frame
-    truth_fed: Tensor  # (B, T) bool
+    prompted: Tensor  # (B, O) int64; T for padding, which is prompted in no frame
+    teacher_forcing: Tensor  # (B, T) bool
     flaws: Tensor  # (B, T, H/4, W/4) uint8
+    flow: Tensor  # (B, T - 1, 3, h, w) float32
 
     def to(self, device: torch.device) -> "ClipBatch":
         return ClipBatch(*(t.to(device, non_blocking=True) for t in vars(self).values()))
@@ -40,7 +42,8 @@ def collate(clips: Sequence[Clip]) -> ClipBatch:
     return ClipBatch(
         torch.stack([clip.frames for clip in clips]),
         torch.stack([clip.labels for clip in clips]),
-        pad_sequence([clip.given for clip in clips], batch_first=True, padding_value=len(clips[0].frames)),
-        torch.stack([clip.truth_fed for clip in clips]),
+        pad_sequence([clip.prompted for clip in clips], batch_first=True, padding_value=len(clips[0].frames)),
+        torch.stack([clip.teacher_forcing for clip in clips]),
         torch.stack([clip.flaws for clip in clips]),
+        torch.stack([clip.flow for clip in clips]),
     )

@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from stesa_cli.config import Config
 from stesa_cli.data.clip import Clip
 from stesa_cli.data.flaws import STRIDE, cover, draw_flaws
+from stesa_cli.data.flow import clip_flow
 from stesa_cli.data.motion import Layer, approach, moved, over, pan, relit, trail, turn
 from stesa_cli.data.sequence import VideoSequence
 from stesa_cli.data.transforms import augment, augmentation
@@ -45,7 +46,7 @@ class ClipConfig(Config):
     lookalike: float = Field(0, ge=0, le=1)
     """Share of the pasted objects that are an object of the clip itself once more, mirrored or not: only the place
     tells it from the other."""
-    truth_fed: float = Field(0.1, ge=0, le=1)
+    teacher_forcing: float = Field(0.1, ge=0, le=1)
     """Share of frames after which the true mask is handed on instead of the prediction."""
     truth_fed_end: float | None = Field(None, ge=0, le=1)
     """What that share has become by the end of the stage (scheduled sampling); not set, it stays."""
@@ -85,10 +86,10 @@ class ClipConfig(Config):
 
     def at(self, progress: float) -> Self:
         """What holds at a share of the stage, from 0 to 1."""
-        end = self.truth_fed if self.truth_fed_end is None else self.truth_fed_end
+        end = self.teacher_forcing if self.truth_fed_end is None else self.truth_fed_end
         grown = progress / self.growing_gaps if progress < self.growing_gaps else 1.0
         now = {
-            "truth_fed": self.truth_fed + progress * (end - self.truth_fed),
+            "teacher_forcing": self.teacher_forcing + progress * (end - self.teacher_forcing),
             "max_gap": 1 + int(grown * (self.max_gap - 1)),
         }
         return self.model_copy(update=now)
@@ -118,7 +119,6 @@ class ClipDataset(Dataset[Clip]):
 
     def __getitem__(self, index: int) -> Clip:
         random = np.random.default_rng((self.seed, index))
-        cv2.setNumThreads(0)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(random.integers(2**62)))
             config = self.config.at((index - self.first) / (self.length - self.first))
@@ -155,27 +155,27 @@ class ClipDataset(Dataset[Clip]):
         frames, ids = augment(self.transform, frames, torch.from_numpy(np.stack([labels for _, labels in layer])))
         entries = _entries(ids.numpy())
         chosen = [i for i in chosen if i in entries]
-        given = torch.tensor([entries[i] for i in chosen])
-        if 0 not in given:
+        prompted = torch.tensor([entries[i] for i in chosen])
+        if 0 not in prompted:
             return None
         order = np.zeros(256, np.uint8)
         order[VOID] = VOID
         order[chosen] = np.arange(1, len(chosen) + 1)
         labels = torch.from_numpy(order)[ids.long()]
-        truth_fed = torch.from_numpy(random.random(config.length) < config.truth_fed)
+        teacher_forcing = torch.from_numpy(random.random(config.length) < config.teacher_forcing)
         flaws = torch.full([config.length, *(side // STRIDE for side in config.size)], VOID, dtype=torch.uint8)
         seed = None
         for t in range(1, config.length if config.flaws else 0):
-            entered = [i for i, entry in enumerate(given.tolist(), 1) if entry < t]
+            entered = [i for i, entry in enumerate(prompted.tolist(), 1) if entry < t]
             lasts = seed is not None and config.lasting > 0 and random.random() < config.lasting
-            if (lasts or random.random() < config.flaws) and t not in given:
+            if (lasts or random.random() < config.flaws) and t not in prompted:
                 seed = seed if lasts else int(random.integers(2**62))
                 again = np.random.default_rng(seed)
                 drawn = draw_flaws(frames[t].permute(1, 2, 0).numpy(), labels[t].numpy(), entered, config.lost, again)
                 flaws[t] = torch.from_numpy(drawn)
             else:
                 seed = None
-        return Clip(frames.contiguous(), labels, given, truth_fed, flaws)
+        return Clip(frames.contiguous(), labels, prompted, teacher_forcing, flaws, clip_flow(frames))
 
     def _layer(self, config: ClipConfig, random: np.random.Generator) -> Layer:
         source = self.sources[random.choice(len(self.sources), p=self.weights)]

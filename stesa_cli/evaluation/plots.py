@@ -73,7 +73,7 @@ def curves(scores: DatasetScores, sequences: dict[str, VideoSequence]) -> Figure
 
 
 def grid(scores: DatasetScores, sequences: dict[str, VideoSequence], masks: Masks) -> Figure:
-    """Frames × sequences, from the best sequence to the worst: the given frame, then the best and the worst moment of
+    """Frames × sequences, from the best sequence to the worst: the prompted frame, the best and the worst moment of
     either half. Predicted masks are tinted, true outlines are white."""
     ranked = _ranked(scores)
     names = [ranked[i] for i in np.unique(np.linspace(0, len(ranked) - 1, ROWS).round().astype(int))]
@@ -93,7 +93,7 @@ def grid(scores: DatasetScores, sequences: dict[str, VideoSequence], masks: Mask
 
 
 def scored_frames(sequence: VideoSequence, scores: ObjectScores) -> list[int]:
-    """The indices of the frames whose scores these are: the annotated ones after the object is given, to the end."""
+    """The indices of the frames whose scores these are: the annotated ones after the object is prompted, to the end."""
     annotated = [index for index, path in enumerate(sequence.annotations) if path]
     return (annotated if sequence.late else annotated[:-1])[-len(scores.J) :]
 
@@ -115,7 +115,7 @@ def moments(sequence: VideoSequence, scores: SequenceScores) -> dict[int, str]:
 def _tiles(sequence: VideoSequence, scores: SequenceScores, masks: Masks) -> list[tuple[str, np.ndarray]]:
     root, tiles = masks.open(), []
     first = next(index for index, path in enumerate(sequence.annotations) if path)
-    for index, what in {first: "given", **moments(sequence, scores)}.items():
+    for index, what in {first: "prompted", **moments(sequence, scores)}.items():
         image, truth = sequence.image(index), sequence.labels(index)
         predicted = read_predicted(root / mask_name(sequence, sequence.frames[index]), truth.shape)
         labels = np.minimum(predicted, 1) if sequence.merged else predicted

@@ -3,9 +3,10 @@
 import csv
 import io
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import astuple, fields, replace
 from pathlib import Path
+from typing import Any
 
 from stesa_cli.errors import InputError, OutputError
 from stesa_cli.evaluation.benchmark import few
@@ -15,8 +16,9 @@ from stesa_cli.metrics.summary import DatasetScores, Measures, ObjectScores, Seq
 COLUMNS = [field.name for field in fields(Measures)]
 
 
-def write_json(path: Path, scores: DatasetScores) -> None:
-    write_text(path, json.dumps(scores.to_dict(), indent=1))
+def write_json(path: Path, scores: DatasetScores, made: Mapping[str, Any] | None = None) -> None:
+    """``DatasetScores.to_dict``, after how the masks were ``made`` (see ``predictions.how_made``), if that is known."""
+    write_text(path, json.dumps({**(made or {}), **scores.to_dict()}, indent=1))
 
 
 def write_csv(path: Path, scores: DatasetScores) -> None:
@@ -32,7 +34,7 @@ def write_csv(path: Path, scores: DatasetScores) -> None:
 
 
 def read_json(path: Path) -> DatasetScores:
-    """What ``write_json`` wrote, without the seen categories. Raises InputError."""
+    """The scores that ``write_json`` wrote, without the seen categories. Raises InputError."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
         sequences = {

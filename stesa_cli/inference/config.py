@@ -1,31 +1,40 @@
-"""How much work a video is worth: ``--quality``."""
+"""How a video is segmented: one typed set of options, and its presets."""
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-from stesa_cli.inference.segmenter import DEFAULT_SIZE, View
+from pydantic import Field
 
-Quality = Literal["fast", "default", "best"]
+from stesa_cli.config import Config
+from stesa_cli.runtime import Precision
 
-
-@dataclass(frozen=True)
-class Effort:
-    """``size``: short side at which the network sees the frames, in pixels; ``remembered``: frames in the memory (None:
-    as the network's config says); ``flip``: whether it sees each frame mirrored, too; ``adapt``: how many seconds its
-    adaptation to the given frame may take."""
-
-    size: int = DEFAULT_SIZE
-    remembered: int | None = None
-    flip: bool = False
-    adapt: float = 60.0
-
-    def views(self, size: int | None = None) -> list[View]:
-        """What the network sees of a frame, at another ``size`` where given."""
-        return [View(size or self.size, flip) for flip in ((False, True) if self.flip else (False,))]
+Preset = Literal["fast", "default"]
 
 
-EFFORTS: dict[Quality, Effort] = {
-    "fast": Effort(256, remembered=3, adapt=0),
-    "default": Effort(),
-    "best": Effort(remembered=12, flip=True),
+class InferenceConfig(Config):
+    """What the Segmenter does, and with what effort. Each switch is a step around the network, in a file of its own."""
+
+    size: int = Field(480, ge=32)
+    """Short side at which the network sees a frame, in pixels."""
+    max_mem_frames: int | None = Field(None, ge=1)
+    """How many frames the memory holds, at most; not set, as the network's config says."""
+    precision: Precision = "auto"
+    crop: bool = True
+    """Where frames have to be reduced to ``size``, see the part around small objects."""
+    suppress_distractors: bool = True
+    """Take away what looks like an object and appears apart from it, while all of it is there."""
+    refine: bool = True
+    """Guided upsampling: masks take the edges of the picture."""
+    finetune: bool = True
+    """First fit the decoder to the first prompted frame."""
+
+    @classmethod
+    def preset(cls, name: Preset = "default", **changes: Any) -> "InferenceConfig":
+        """A preset with some options changed; a change to None leaves the preset's value. Raises ConfigError."""
+        given = {option: value for option, value in changes.items() if value is not None}
+        return cls.parse(_PRESETS[name].model_dump() | given, "options")
+
+
+_PRESETS: dict[Preset, InferenceConfig] = {
+    "default": InferenceConfig(),
+    "fast": InferenceConfig(size=256, max_mem_frames=3, finetune=False),
 }

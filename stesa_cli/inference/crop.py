@@ -1,5 +1,5 @@
-"""Where the network looks: at the whole frame or, where that had to be reduced, through a window that follows small
-objects, and so shows them larger."""
+"""Where the network looks: at the whole frame or, where that had to be reduced, at a crop that follows small objects,
+and so shows them larger."""
 
 from dataclasses import dataclass
 
@@ -8,20 +8,20 @@ import numpy as np
 from torch import Tensor
 
 ROOM = 2.0
-"""How many times as high and wide as its objects a new window is, at least."""
+"""How many times as high and wide as its objects a new crop is, at least."""
 MARGIN = 0.15
-"""What share of its height and width an old window leaves beside them, at least."""
+"""What share of its height and width an old crop leaves beside them, at least."""
 SHRINKING, GROWING = 1.6, 1.15
-"""An old window is kept until it is so many times larger, or smaller, than a new one."""
+"""An old crop is kept until it is so many times larger, or smaller, than a new one."""
 LOST = 1.3
-"""How fast the window grows while no object is seen."""
+"""How fast the crop grows while no object is seen."""
 
 Box = tuple[float, float, float, float]
 """Top, left, bottom, right in pixels of the frame."""
 
 
 @dataclass(frozen=True)
-class Window:
+class Crop:
     """A part of a frame, in its pixels, of the frame's aspect ratio."""
 
     top: int
@@ -42,7 +42,7 @@ class Window:
         top, left = self.top + y * down, self.left + x * across
         return top, left, top + height * down, left + width * across
 
-    def within(self, frame: tuple[int, ...], probabilities: Tensor) -> Tensor:
+    def uncropped(self, frame: tuple[int, ...], probabilities: Tensor) -> Tensor:
         """Probabilities (O + 1, h, w) in it -> of the ``frame`` (H, W), (O + 1, H, W): beside it is background."""
         if self == whole(frame):
             return probabilities
@@ -52,9 +52,9 @@ class Window:
         return every
 
 
-def whole(frame: tuple[int, ...]) -> Window:
-    """The window that shows all of a frame (H, W)."""
-    return Window(0, 0, *frame[:2])
+def whole(frame: tuple[int, ...]) -> Crop:
+    """The crop that shows all of a frame (H, W)."""
+    return Crop(0, 0, *frame[:2])
 
 
 def union(boxes: list[Box | None]) -> Box | None:
@@ -65,8 +65,8 @@ def union(boxes: list[Box | None]) -> Box | None:
     return min(top), min(left), max(bottom), max(right)
 
 
-def around(box: Box | None, frame: tuple[int, ...], least: float, old: Window | None = None) -> Window:
-    """The window for the objects in ``box`` of a ``frame`` (H, W): ``old`` while it serves, or a new one that shows
+def around(box: Box | None, frame: tuple[int, ...], least: float, old: Crop | None = None) -> Crop:
+    """The crop for the objects in ``box`` of a ``frame`` (H, W): ``old`` while it serves, or a new one that shows
     ``least`` of its height and width at least."""
     height, width = frame
     if box is not None:
@@ -90,4 +90,4 @@ def around(box: Box | None, frame: tuple[int, ...], least: float, old: Window | 
             return old
     tall, wide = round(share * height), round(share * width)
     first_row, first_column = round((top + bottom - tall) / 2), round((left + right - wide) / 2)
-    return Window(min(max(first_row, 0), height - tall), min(max(first_column, 0), width - wide), tall, wide)
+    return Crop(min(max(first_row, 0), height - tall), min(max(first_column, 0), width - wide), tall, wide)

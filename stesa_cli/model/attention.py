@@ -40,49 +40,50 @@ class NonLocalBlock(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
-class Entry:
-    """One remembered frame with N = h·w positions at stride 16: ``key`` (B, N, K), ``value`` (B, O, N, V); ``given``
+class MemoryFrame:
+    """A frame in memory with N = h·w positions at stride 16: ``key`` (B, N, K), ``value`` (B, O, N, V); ``prompted``
     where its mask is no prediction."""
 
     index: int
     key: Tensor
     value: Tensor
-    given: bool = False
+    prompted: bool = False
 
 
 @dataclass(frozen=True)
 class Memory:
-    """Remembered frames: the first and the newest always, in between those that were given and every ``every``-th;
-    beyond ``size`` (the newest not counted) the oldest but the first is dropped, given ones last of all."""
+    """Memory frames: the first and the newest always, in between those that were prompted and every ``mem_every``-th;
+    beyond ``max_mem_frames`` (the newest not counted) the oldest but the first is dropped, prompted ones last of
+    all."""
 
-    every: int
-    size: int
-    entries: tuple[Entry, ...] = ()
+    mem_every: int
+    max_mem_frames: int
+    frames: tuple[MemoryFrame, ...] = ()
 
-    def write(self, entry: Entry) -> "Memory":
-        kept = [old for old in self.entries if old.given or old.index % self.every == 0]
-        return replace(self, entries=(*_few(kept, self.size), entry))
+    def write(self, frame: MemoryFrame) -> "Memory":
+        kept = [old for old in self.frames if old.prompted or old.index % self.mem_every == 0]
+        return replace(self, frames=(*_few(kept, self.max_mem_frames), frame))
 
-    def resized(self, size: int) -> "Memory":
+    def resized(self, most: int) -> "Memory":
         """With room for another number of frames."""
-        return replace(self, size=size, entries=(*_few(list(self.entries[:-1]), size), *self.entries[-1:]))
+        return replace(self, max_mem_frames=most, frames=(*_few(list(self.frames[:-1]), most), *self.frames[-1:]))
 
-    def seen_from(self, scale: tuple[float, float], shift: tuple[float, float]) -> "Memory":
+    def recropped(self, scale: tuple[float, float], shift: tuple[float, float]) -> "Memory":
         """For frames whose part that is seen has become ``scale`` (y, x) times as large, its centre moved by ``shift``
         (y, x), in heights of the part seen before: its positions are where that has them."""
-        entries = []
-        for entry in self.entries:
-            looks, x, y, _, _ = _parts(entry.key)
+        frames = []
+        for frame in self.frames:
+            looks, x, y, _, _ = _parts(frame.key)
             placed = _placed(looks, (x - shift[1]) / scale[1], (y - shift[0]) / scale[0])
-            entries.append(replace(entry, key=placed))
-        return replace(self, entries=tuple(entries))
+            frames.append(replace(frame, key=placed))
+        return replace(self, frames=tuple(frames))
 
 
-def _few(entries: list[Entry], size: int) -> list[Entry]:
-    while len(entries) > size > 0:
-        others = entries[1:]
-        entries.remove(next((entry for entry in others if not entry.given), others[0]))
-    return entries
+def _few(frames: list[MemoryFrame], most: int) -> list[MemoryFrame]:
+    while len(frames) > most > 0:
+        others = frames[1:]
+        frames.remove(next((frame for frame in others if not frame.prompted), others[0]))
+    return frames
 
 
 PLACE = 4
@@ -110,7 +111,7 @@ class SpaceTimeNonLocalBlock(nn.Module):
 
     FINE = 16  # pixels of the stride-4 mask in one stride-16 position
 
-    def __init__(self, features: int, keys: int, values: int, sharpen: float = 1.0) -> None:
+    def __init__(self, features: int, keys: int, values: int, temperature_scale: float = 1.0) -> None:
         super().__init__()
         self.to_key = nn.Conv2d(features, keys, 3, padding=1)
         self.to_value = nn.Sequential(
@@ -119,7 +120,7 @@ class SpaceTimeNonLocalBlock(nn.Module):
             nn.Conv2d(128, values, 3, padding=1),
         )
         # its logarithm, as steps of one size must move it as they move the other weights
-        self.log_temperature, self.sharpen = nn.Parameter(torch.tensor(10.0).log()), sharpen
+        self.log_temperature, self.temperature_scale = nn.Parameter(torch.tensor(10.0).log()), temperature_scale
         self.log_locality = nn.Parameter(torch.tensor([16.0, 2.0]).log())  # of the newest frame, of the older ones
         self.channels = values + self.FINE
         if keys + PLACE > self.channels:
@@ -146,16 +147,16 @@ class SpaceTimeNonLocalBlock(nn.Module):
         values = torch.cat([learned, fine.to(learned.dtype)], 1)
         return values.flatten(2).transpose(1, 2).contiguous().unflatten(0, (-1, objects))
 
-    def read(self, key: Tensor, memory: Memory) -> Tensor:
-        """The frame's keys (B, N, K + 4) -> what each object's memory answers, (B, O, N, V)."""
+    def readout(self, key: Tensor, memory: Memory) -> Tensor:
+        """The frame's keys (B, N, K + 4) -> the readout of each object's memory, (B, O, N, V)."""
         newest, older = self.log_locality.exp()
-        weights = [older] * (len(memory.entries) - 1) + [newest]
-        keys = [_weighted(entry.key, weight) for entry, weight in zip(memory.entries, weights, strict=True)]
+        weights = [older] * (len(memory.frames) - 1) + [newest]
+        keys = [_weighted(frame.key, weight) for frame, weight in zip(memory.frames, weights, strict=True)]
         looks, x, y, square, one = _parts(key)
-        temperature = self.log_temperature.exp() * (1.0 if self.training else self.sharpen)
+        temperature = self.log_temperature.exp() * (1.0 if self.training else self.temperature_scale)
         # times a position of the memory: 2·xx' + 2·yy' - (x'² + y'²) - (x² + y²), the squared distance below zero
         query = torch.cat([looks * temperature, 2 * x, 2 * y, -one, -square], -1)
-        value = torch.cat([entry.value for entry in memory.entries], -2)
+        value = torch.cat([frame.value for frame in memory.frames], -2)
         # keys of the values' width, laid out in a row: with these the fused kernel runs, three times as fast
         room, each = (0, value.shape[-1] - key.shape[-1]), (-1, value.shape[1], -1, -1)
         query, every = (F.pad(part, room)[:, None].expand(each) for part in (query, torch.cat(keys, -2)))

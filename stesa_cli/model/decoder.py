@@ -47,11 +47,11 @@ class Decoder(nn.Module):
         self,
         skips: list[Tensor],
         masks: Tensor,
-        answers: Tensor | None,
+        readout: Tensor | None,
         temporal: Hidden | None,
         motion: list[Tensor] | None = None,
     ) -> tuple[Tensor, Tensor | None, Hidden]:
-        """``skips`` coarse to fine; ``masks`` (B, O, H/2, W/2) of the previous frame; ``answers`` (B, O, V, h, w) from
+        """``skips`` coarse to fine; ``masks`` (B, O, H/2, W/2) of the previous frame; ``readout`` (B, O, V, h, w) from
         the memory; ``temporal`` the hidden states of the previous frame; ``motion`` (B, O, C, h, w) is added to the
         coarsest skips. Returns the logits (B, O, H/2, W/2), the auxiliary logits (B, O, h, w) or None, and the new
         hidden states."""
@@ -66,8 +66,8 @@ class Decoder(nn.Module):
                 parts = [skip, pyramid[k][:, o : o + 1].to(skip.dtype)]
                 if k > 0:
                     parts.insert(0, upsample(spatial[k - 1], skip.shape[2:]))
-                if k == 1 and answers is not None:
-                    parts.append(answers[:, o])
+                if k == 1 and readout is not None:
+                    parts.append(readout[:, o])
                 before = zeros[k] if temporal is None else temporal[k][o]
                 spatial[k], cell[k] = recurrence(torch.cat(parts, 1), spatial[k], before, cell[k])
                 hidden[k].append(spatial[k])

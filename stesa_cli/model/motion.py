@@ -5,7 +5,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stesa_cli.model.decoder import reduce, upsample
-from stesa_cli.model.flow import Flow
 
 PIXEL = 1 / 480
 """The unit of motion, in heights of the frame."""
@@ -13,17 +12,18 @@ ROUNDS = 3
 CHANNELS = 5
 
 
-def relative_motion(flow: Flow, masks: Tensor) -> Tensor:
-    """For masks (B, O, H, W) of the frame before in [0, 1], carried along the ``flow`` to it: how far each pixel's
-    motion is from the background's and from the object's mean, how badly the flow explains it, the mask itself, and how
-    far the pixel is from the object, (B, O, CHANNELS, H / 4, W / 4) float32.
+def relative_motion(flow: Tensor, masks: Tensor, present: Tensor) -> Tensor:
+    """For warped masks (B, O, H, W) in [0, 1] and the sum of those of all objects, ``present`` (B, 1, H, W): how far
+    each pixel's motion is from the background's and from the object's mean, how badly the flow explains it, the mask
+    itself, and how far the pixel is from the object, (B, O, CHANNELS, H / 4, W / 4) float32. The ``flow`` (B, 3, h, w)
+    is that of ``data.flow.optical_flow``.
 
     Differences of motion are logarithms, log(1 + pixels at 480 lines). The background's motion is the affine one that
     most pixels outside of all masks have (least squares, reweighted). Distance is that from the object's centre, over
     the object's standard deviation, d / (1 + d); 1 everywhere for an object that is not there."""
     small = reduce(masks.detach().float(), 4, "area")
-    error = F.interpolate(flow.error.to(small), size=small.shape[2:], mode="bilinear", antialias=True)
-    apart, mass = from_background(flow, small), small[:, :, None]
+    error = F.interpolate(flow[:, 2:], size=small.shape[2:], mode="bilinear", antialias=True)
+    apart, mass = from_background(flow, reduce(present.detach().float(), 4, "area")), small[:, :, None]
     own = (mass * apart[:, None]).sum((3, 4), keepdim=True) / (mass.sum((3, 4), keepdim=True) + 1)
     moved = apart.norm(dim=1)[:, None].expand_as(small)
     from_object = (apart[:, None] - own).norm(dim=2)
@@ -31,20 +31,20 @@ def relative_motion(flow: Flow, masks: Tensor) -> Tensor:
     return torch.stack([moved.log1p(), from_object.log1p(), error.expand_as(small), small, away], 2)
 
 
-def from_background(flow: Flow, masks: Tensor) -> Tensor:
-    """How far the ``flow`` to the frame before is from that of the background, which is outside of all masks
-    (B, O, h, w) of objects, (B, 2, h, w) in pixels at 480 lines."""
-    height, width = masks.shape[2:]
-    shift = F.interpolate(flow.shift.to(masks), size=(height, width), mode="bilinear", antialias=True)
-    shift = shift * shift.new_tensor([width / height, 1]).view(2, 1, 1) / PIXEL
-    return shift - _affine(shift, (1 - masks.sum(1, keepdim=True)).clamp(0, 1))
+def from_background(flow: Tensor, present: Tensor) -> Tensor:
+    """How far the ``flow`` (B, 3, …) to the frame before is from that of the background, where no object is
+    ``present`` (B, 1, h, w): (B, 2, h, w) in pixels at 480 lines."""
+    height, width = present.shape[2:]
+    x, y = F.interpolate(flow[:, :2], size=(height, width), mode="bilinear", antialias=True).split(1, 1)
+    shift = torch.cat([x * (width / height), y], 1) / PIXEL
+    return shift - _affine(shift, (1 - present).clamp(0, 1))
 
 
 def _away(masks: Tensor) -> Tensor:
     """Distance from the centre of each of the masks (B, O, h, w), in its standard deviations, d / (1 + d)."""
     height, width = masks.shape[2:]
-    y, x = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
-    places = torch.stack([y, x]).to(masks)  # (2, h, w)
+    rows, columns = (torch.arange(side, device=masks.device, dtype=masks.dtype) for side in (height, width))
+    places = torch.stack(torch.meshgrid(rows, columns, indexing="ij"))  # (2, h, w)
     share = (masks / (masks.sum((2, 3), keepdim=True) + 1e-6))[:, :, None]
     centre = (share * places).sum((3, 4), keepdim=True)
     square = (places - centre).square().sum(2)
@@ -55,14 +55,14 @@ def _away(masks: Tensor) -> Tensor:
 
 def _affine(flow: Tensor, weights: Tensor) -> Tensor:
     """The affine motion (B, 2, h, w) that most of a flow (B, 2, h, w) has where ``weights`` (B, 1, h, w) are."""
-    height, width = flow.shape[2:]
-    y, x = torch.meshgrid(torch.linspace(-1, 1, height), torch.linspace(-1, 1, width), indexing="ij")
-    basis = torch.stack([torch.ones_like(x), x, y]).to(flow)[None, :, None]  # (1, 3, 1, h, w)
+    rows, columns = (torch.linspace(-1, 1, side, device=flow.device, dtype=flow.dtype) for side in flow.shape[2:])
+    y, x = torch.meshgrid(rows, columns, indexing="ij")
+    basis = torch.stack([torch.ones_like(x), x, y])[None, :, None]  # (1, 3, 1, h, w)
     fitted, robust = flow, weights
     for _ in range(ROUNDS):
         weighted = robust[:, :, None] * basis
         # sums of products by hand: autocast would take matrix products to bfloat16
-        gram = (weighted * basis.transpose(1, 2)).sum((3, 4)) + torch.eye(3).to(flow)
+        gram = (weighted * basis.transpose(1, 2)).sum((3, 4)) + torch.eye(3, device=flow.device)
         right = (weighted * flow[:, None]).sum((3, 4))
         fitted = (torch.linalg.solve(gram, right)[..., None, None] * basis).sum(1)
         robust = weights / (1 + (flow - fitted).square().sum(1, keepdim=True) / 4)

@@ -11,10 +11,9 @@ from torch import Tensor, nn
 
 from stesa_cli.config import Config
 from stesa_cli.masks import soft_aggregation
-from stesa_cli.model.attention import Entry, Memory, NonLocalBlock, Pairwise, SpaceTimeNonLocalBlock
+from stesa_cli.model.attention import Memory, MemoryFrame, NonLocalBlock, Pairwise, SpaceTimeNonLocalBlock
 from stesa_cli.model.decoder import Decoder, Reduction, reduce
 from stesa_cli.model.encoder import Encoder
-from stesa_cli.model.flow import Flow, backward_flow, grey
 from stesa_cli.model.motion import MotionPyramid, relative_motion
 from stesa_cli.model.recurrence import ConvGRU, ConvLSTM
 from stesa_cli.model.state import Features, State
@@ -30,9 +29,9 @@ class MemoryConfig(Config):
 
     keys: int = Field(64, ge=1)
     values: int = Field(64, ge=1)
-    every: int = Field(5, ge=1)
-    size: int = Field(6, ge=1)
-    sharpen: float = Field(1.0, gt=0)
+    mem_every: int = Field(5, ge=1)
+    max_mem_frames: int = Field(6, ge=1)
+    temperature_scale: float = Field(1.0, gt=0)
     """Outside training the memory holds many more positions than a clip did: the temperature is multiplied by this."""
 
 
@@ -57,7 +56,7 @@ class ModelConfig(Config):
     """Objects compete by soft aggregation inside the network, not only where the final label is chosen."""
     memory: MemoryConfig | None = None
     flow: bool = False
-    """Masks and hidden states of the last frame are carried along the optical flow before they are used."""
+    """Masks and hidden states of the last frame are warped along the optical flow before they are used."""
     motion: int = Field(0, ge=0)
     """Channels, at stride 8, of what the decoder sees of the motion of each object against the background's, or 0."""
 
@@ -113,7 +112,9 @@ class Network(nn.Module):
         self.memory = None
         if config.memory is not None:
             memory = config.memory
-            self.memory = SpaceTimeNonLocalBlock(coarse_to_fine[1], memory.keys, memory.values, memory.sharpen)
+            self.memory = SpaceTimeNonLocalBlock(
+                coarse_to_fine[1], memory.keys, memory.values, memory.temperature_scale
+            )
         make_cell: Any = ConvLSTM
         if config.recurrence == "gru":
             make_cell = partial(ConvGRU, **config.model_dump(include={"reset_gates", "states", "candidate", "carry"}))
@@ -135,61 +136,62 @@ class Network(nn.Module):
             levels[self.nlb_level] = self.nlb(levels[self.nlb_level])
         skips = [skip(level) for skip, level in zip(self.skips, levels, strict=True)]
         key = self.memory.key(middle) if self.memory else None
-        return Features(skips, middle, key, grey(images) if self.config.flow else None)
+        return Features(skips, middle, key)
 
     def forward(
         self,
         frames: Tensor,
         masks: Tensor,
-        given: Tensor,
-        truth_fed: Tensor,
+        prompted: Tensor,
+        teacher_forcing: Tensor,
+        flow: Tensor | None = None,
         flaws: Tensor | None = None,
-        every: int | None = None,
     ) -> list[Prediction]:
         """Whole clips for training: ``frames`` (B, T, 3, H, W) float in [0, 1], true ``masks`` (B, T, O, H, W),
-        ``given`` (B, O) int64: the frame in which an object enters with its mask, before which it has no pixels, T for
-        padding; ``truth_fed`` (B, T) bool: where all true masks are handed on; ``flaws`` (B, T, O + 1, h, w) in [0, 1]:
-        where the background or an object takes the place of what is handed on; ``every`` how many frames lie between
-        those remembered, if not as the config says. Every clip has an object in frame 0.
+        ``prompted`` (B, O) int64: the frame in which an object enters with its mask, before which it has no pixels, T
+        for padding; ``teacher_forcing`` (B, T) bool: where the true masks are propagated; ``flow`` (B, T - 1, 3, h, w):
+        of each frame after the first to the one before (``data.flow``), None for a network without it; ``flaws``
+        (B, T, O + 1, h, w) in [0, 1]: where the background or an object takes the place of what is propagated.
+        Every clip has an object in frame 0.
         Returns the predictions of the frames after the first, each of the objects that entered before it."""
         encoded = self.encode(frames.transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last))
         first, *others = encoded.split(len(frames))
         truth = reduce(masks.flatten(0, 1), 2, "area").unflatten(0, masks.shape[:2])
         # how many objects a clip gets in each frame, at most
-        most = (given[..., None] == torch.arange(masks.shape[1], device=given.device)).sum(1).amax(0).tolist()
-        groups, predictions = [self._enter(first, truth[:, 0], given == 0, most[0], every)], []
+        most = (prompted[..., None] == torch.arange(masks.shape[1], device=prompted.device)).sum(1).amax(0).tolist()
+        groups, predictions = [self._enter(first, truth[:, 0], prompted == 0, most[0])], []
         for t, features in enumerate(others, 1):
-            flow = self.flow(features, groups[0].state)
-            decoded = [self.decode(features, group.state, flow) for group in groups]
-            objects = _joined(groups, [found.objects for found, _ in decoded], given.shape[1])
+            to_last = None if flow is None else flow[:, t - 1]
+            decoded = [self.decode(features, group.state, to_last) for group in groups]
+            objects = _joined(groups, [found.objects for found, _ in decoded], prompted.shape[1])
             each = [found.auxiliary for found, _ in decoded if found.auxiliary is not None]
-            auxiliary = _joined(groups, each, given.shape[1]) if each else None
+            auxiliary = _joined(groups, each, prompted.shape[1]) if each else None
             predictions.append(Prediction(soft_aggregation(objects), objects, auxiliary))
-            handed_on = predictions[-1].logits.softmax(1)[:, 1:] if self.config.aggregate else objects.sigmoid()
-            # of objects not given yet the truth is nothing; objects given now take their pixels from the others
-            fixed = (truth_fed[:, t, None] | (given >= t))[..., None, None]
-            handed_on = handed_on * (1 - (truth[:, t] * fixed).sum(1, keepdim=True))
-            handed_on = torch.where(fixed, truth[:, t], handed_on)
+            propagated = predictions[-1].logits.softmax(1)[:, 1:] if self.config.aggregate else objects.sigmoid()
+            # of objects not prompted yet the truth is nothing; objects prompted now take their pixels from the others
+            fixed = (teacher_forcing[:, t, None] | (prompted >= t))[..., None, None]
+            propagated = propagated * (1 - (truth[:, t] * fixed).sum(1, keepdim=True))
+            propagated = torch.where(fixed, truth[:, t], propagated)
             if flaws is not None:
-                flaw = F.interpolate(flaws[:, t], handed_on.shape[2:], mode="bilinear")
+                flaw = F.interpolate(flaws[:, t], propagated.shape[2:], mode="bilinear")
                 sound = 1 - flaw.sum(1, keepdim=True)
-                handed_on = handed_on * sound + flaw[:, 1:]
+                propagated = propagated * sound + flaw[:, 1:]
                 # what the states know there would give it away
                 decoded = [(found, _kept(state, sound)) for found, state in decoded]
-            present = handed_on.sum(1, keepdim=True)
+            present = propagated.sum(1, keepdim=True)
             for at, (group, (_, state)) in enumerate(zip(groups, decoded, strict=True)):
-                own = _chosen(handed_on, group.slots)
+                own = _chosen(propagated, group.slots)
                 groups[at] = replace(group, state=self.advance(features, state, own, present))
             if most[t]:
-                groups.append(self._enter(features, handed_on, given == t, most[t], every))
+                groups.append(self._enter(features, propagated, prompted == t, most[t]))
         return predictions
 
-    def _enter(self, features: Features, masks: Tensor, given: Tensor, most: int, every: int | None) -> _Group:
-        """A group of the objects that are ``given`` (B, O) bool in a frame with masks (B, O, H/2, W/2), ``most`` a
+    def _enter(self, features: Features, masks: Tensor, prompted: Tensor, most: int) -> _Group:
+        """A group of the objects that are ``prompted`` (B, O) bool in a frame with masks (B, O, H/2, W/2), ``most`` a
         clip; where a clip has fewer, the rest is not valid."""
-        slots = (~given).int().argsort(stable=True, dim=1)[:, :most]
-        present, valid = masks.sum(1, keepdim=True), given.gather(1, slots)
-        return _Group(slots, self.start(features, _chosen(masks, slots), valid, present, every=every)[1])
+        slots = (~prompted).int().argsort(stable=True, dim=1)[:, :most]
+        present, valid = masks.sum(1, keepdim=True), prompted.gather(1, slots)
+        return _Group(slots, self.start(features, _chosen(masks, slots), valid, present)[1])
 
     def start(
         self,
@@ -197,51 +199,45 @@ class Network(nn.Module):
         masks: Tensor,
         valid: Tensor | None = None,
         present: Tensor | None = None,
-        remembered: int | None = None,
-        every: int | None = None,
+        max_mem_frames: int | None = None,
     ) -> tuple[Prediction, State]:
-        """The first frame with its given masks (B, O, H/2, W/2) in [0, 1]: warms the hidden states up, fills the
-        memory. ``present`` as in ``advance``; ``remembered`` frames the memory holds, one in ``every``, if
-        not as the config says."""
+        """The first frame with its prompted masks (B, O, H/2, W/2) in [0, 1]: warms the hidden states up, fills the
+        memory. ``present`` as in ``advance``; ``max_mem_frames`` as in ``Memory``, if not as the config says."""
         valid = masks.new_ones(masks.shape[:2], dtype=torch.bool) if valid is None else valid
+        present = masks.sum(1, keepdim=True) if present is None else present
         config = self.config.memory
-        memory = Memory(every or config.every, remembered or config.size) if config else None
-        state = self.advance(features, State(masks, valid, memory=memory), masks, present, given=True)
+        memory = Memory(config.mem_every, max_mem_frames or config.max_mem_frames) if config else None
+        state = self.advance(features, State(masks, valid, present, memory=memory), masks, present, prompted=True)
         return self.decode(features, state)
 
-    def flow(self, features: Features, state: State) -> Flow | None:
-        """From the frame to that before it, whose ``state`` (of any of its objects) this is; None without ``grey``."""
-        return None if features.grey is None or state.grey is None else backward_flow(features.grey, state.grey)
-
-    def decode(self, features: Features, state: State, flow: Flow | None = None) -> tuple[Prediction, State]:
-        """What the frame shows of the objects of ``state``, and that carried to it, with new hidden states; ``flow`` to
-        the frame of ``state``, None for that frame itself or a network without it. With motion, ``auxiliary`` is what
-        that tells."""
-        answers = motion = by_motion = None
-        if flow is not None:
-            state = state.carried(flow.shift)
+    def decode(self, features: Features, state: State, flow: Tensor | None = None) -> tuple[Prediction, State]:
+        """What the frame shows of the objects of ``state``, and that warped to it, with new hidden states; ``flow``
+        (B, 3, h, w) to the frame of ``state``, None for that frame itself or a network without it. With motion,
+        ``auxiliary`` is what that tells."""
+        readout = motion = by_motion = None
+        if flow is not None and self.config.flow:
+            state = state.warped(flow[:, :2])
             if self.motion is not None:
-                motion, by_motion = self.motion(relative_motion(flow, state.masks))
+                motion, by_motion = self.motion(relative_motion(flow, state.masks, state.present))
         if self.memory is not None and state.memory is not None and features.key is not None:
-            answers = self.memory.read(features.key, state.memory).transpose(2, 3)
-            answers = answers.unflatten(-1, features.middle.shape[2:])
-        objects, auxiliary, hidden = self.decoder(features.skips, state.masks, answers, state.hidden, motion)
+            readout = self.memory.readout(features.key, state.memory).transpose(2, 3)
+            readout = readout.unflatten(-1, features.middle.shape[2:])
+        objects, auxiliary, hidden = self.decoder(features.skips, state.masks, readout, state.hidden, motion)
         objects = objects.float().masked_fill(~state.valid[..., None, None], OFF)
         prediction = Prediction(soft_aggregation(objects), objects, auxiliary if by_motion is None else by_motion)
         return prediction, replace(state, hidden=hidden)
 
     def advance(
-        self, features: Features, state: State, masks: Tensor, present: Tensor | None = None, given: bool = False
+        self, features: Features, state: State, masks: Tensor, present: Tensor, prompted: bool = False
     ) -> State:
-        """Hand ``masks`` (B, O, H/2, W/2) of this frame, predicted or ``given``, on to the next, and write them to the
-        memory. ``present`` (B, 1, H/2, W/2) is the sum of all masks, where objects of other states share the frame."""
+        """Propagate ``masks`` (B, O, H/2, W/2) of this frame, predicted or ``prompted``, to the next, and write them to
+        the memory. ``present`` (B, 1, H/2, W/2) is the sum of the masks of all objects, those of other states too."""
         memory = state.memory
         if self.memory is not None and memory is not None and features.key is not None:
-            present = masks.sum(1, keepdim=True) if present is None else present
             fine, others = (reduce(m, 2, "area") for m in (masks, (present - masks).clamp(0, 1)))
             value = self.memory.value(features.middle, fine, others)
-            memory = memory.write(Entry(state.frames, features.key, value, given))
-        return replace(state, masks=masks, memory=memory, frames=state.frames + 1, grey=features.grey)
+            memory = memory.write(MemoryFrame(state.frames, features.key, value, prompted))
+        return replace(state, masks=masks, present=present, memory=memory, frames=state.frames + 1)
 
 
 def _kept(state: State, share: Tensor) -> State:

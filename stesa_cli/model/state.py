@@ -13,72 +13,74 @@ from stesa_cli.model.decoder import Hidden
 
 @dataclass(frozen=True)
 class Features:
-    """An encoded frame: ``skips`` coarse to fine, the stride-16 map, its memory key (None without a memory), and what
-    the optical flow compares (None without it)."""
+    """An encoded frame: ``skips`` coarse to fine, the stride-16 map, and its memory key (None without a memory)."""
 
     skips: list[Tensor]
     middle: Tensor
     key: Tensor | None
-    grey: Tensor | None
 
     def split(self, batch: int) -> list["Features"]:
         """Frames encoded together, time first (T * B, …), as T features of ``batch`` frames each."""
         skips = zip(*(skip.split(batch) for skip in self.skips), strict=True)
         middles = self.middle.split(batch)
-        others = (t.split(batch) if t is not None else [None] * len(middles) for t in (self.key, self.grey))
-        return [Features(list(s), *rest) for s, *rest in zip(skips, middles, *others, strict=True)]
+        keys = self.key.split(batch) if self.key is not None else [None] * len(middles)
+        return [Features(list(s), middle, key) for s, middle, key in zip(skips, middles, keys, strict=True)]
 
 
 @dataclass(frozen=True)
 class State:
-    """What a frame hands to the next: ``masks`` (B, O, H/2, W/2) in [0, 1], which objects are real,
-    ``valid`` (B, O) bool, the hidden states, the memory, the number of frames seen, and ``grey`` of ``Features``."""
+    """What a frame hands to the next: the propagated ``masks`` (B, O, H/2, W/2) in [0, 1], which objects are real,
+    ``valid`` (B, O) bool, ``present`` (B, 1, H/2, W/2), the sum of the masks of all objects, those of other states too,
+    the hidden states, the memory, and the number of frames seen."""
 
     masks: Tensor
     valid: Tensor
+    present: Tensor
     hidden: Hidden | None = None
     memory: Memory | None = None
     frames: int = 0
-    grey: Tensor | None = None
 
-    def seen_from(self, scale: tuple[float, float], shift: tuple[float, float]) -> "State":
+    def recropped(self, scale: tuple[float, float], shift: tuple[float, float]) -> "State":
         """As another part of the frame has it: ``scale`` (y, x) times as large as the part that was seen, its centre
         moved by ``shift`` (y, x), in heights and widths of that. Where that did not reach, there is nothing."""
         (height, width), (y, x) = self.masks.shape[2:], shift
-        theta = torch.tensor([[[scale[1], 0, 2 * x], [0, scale[0], 2 * y]]], dtype=torch.float32)
-        memory = self.memory and self.memory.seen_from(scale, (y, x * width / height))
-        moved = replace(self._sampled(lambda size: _grid(theta, size), "zeros"), memory=memory)
-        if self.grey is None:
-            return moved
-        last = _sampled(self.grey[:, None], _grid(theta, self.grey.shape[1:]), "border")
-        return replace(moved, grey=last[:, 0].contiguous())
+        memory = self.memory and self.memory.recropped(scale, (y, x * width / height))
 
-    def carried(self, flow: Tensor) -> "State":
-        """Masks and hidden states along a flow (B, 2, h, w) that says, in widths and heights, where each pixel was."""
+        def grid(size: torch.Size) -> Tensor:
+            columns, rows = _centres(self.masks, size)
+            return torch.stack([columns * scale[1] + 2 * x, rows * scale[0] + 2 * y], -1)
+
+        return replace(self._sampled(grid), memory=memory)
+
+    def warped(self, flow: Tensor) -> "State":
+        """Masks and hidden states along a flow (B, 2, h, w) that says, in widths and heights, where each pixel was.
+        What was beyond the edge of the frame is taken from the edge."""
 
         def grid(size: torch.Size) -> Tensor:
             shift = F.interpolate(flow, size=size, mode="bilinear", antialias=True).permute(0, 2, 3, 1)
-            return _grid(torch.eye(2, 3)[None], size) + 2 * shift
+            columns, rows = _centres(flow, size)
+            # clamped here, as not every device has grid_sample's padding_mode="border"
+            x, y = columns + 2 * shift[..., 0], rows + 2 * shift[..., 1]
+            edge_x, edge_y = 1 - 1 / size[1], 1 - 1 / size[0]
+            return torch.stack([x.clamp(-edge_x, edge_x), y.clamp(-edge_y, edge_y)], -1)
 
-        return self._sampled(grid, "border")
+        return self._sampled(grid)
 
-    def _sampled(self, grid: Callable[[torch.Size], Tensor], padding: str) -> "State":
-        """Masks and hidden states read where ``grid`` says of each size (h, w)."""
+    def _sampled(self, grid: Callable[[torch.Size], Tensor]) -> "State":
+        """Masks and hidden states read where ``grid`` (B or 1, h, w, 2), x and y in -1 to 1, says of each size."""
 
         def read(maps: list[Tensor]) -> list[Tensor]:
-            places = grid(maps[0].shape[2:])
-            return [_sampled(each, places, padding) for each in maps]
+            places = grid(maps[0].shape[2:]).expand(len(maps[0]), -1, -1, -1)
+            return [F.grid_sample(each.float(), places, align_corners=False).to(each.dtype) for each in maps]
 
+        masks, present = read([self.masks, self.present])
         hidden = self.hidden and [read(level) for level in self.hidden]
-        return replace(self, masks=read([self.masks])[0], hidden=hidden)
+        return replace(self, masks=masks, present=present, hidden=hidden)
 
 
-def _grid(theta: Tensor, size: torch.Size) -> Tensor:
-    """The places (1, h, w, 2) that an affine map (1, 2, 3) reads for pixels of maps of ``size`` (h, w)."""
-    return F.affine_grid(theta, [1, 1, *size], align_corners=False)
-
-
-def _sampled(maps: Tensor, grid: Tensor, padding: str) -> Tensor:
-    """Maps (B, C, h, w) read at the places ``grid`` (B or 1, h, w, 2), in -1 to 1."""
-    grid = grid.to(maps.device).expand(len(maps), -1, -1, -1)
-    return F.grid_sample(maps.float(), grid, padding_mode=padding, align_corners=False).to(maps.dtype)
+def _centres(like: Tensor, size: torch.Size) -> tuple[Tensor, Tensor]:
+    """The centres of the pixels of maps of ``size`` (h, w), from -1 to 1: x and y, each (1, h, w)."""
+    height, width = size
+    x = (2 * torch.arange(width, device=like.device) + 1) / width - 1
+    y = (2 * torch.arange(height, device=like.device) + 1) / height - 1
+    return x.expand(1, height, width), y[:, None].expand(1, height, width)

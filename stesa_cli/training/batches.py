@@ -4,6 +4,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import cv2
 import torch
 from torch.utils.data import DataLoader
 
@@ -57,3 +58,4 @@ def load_batches(
 
 def _single_threaded(_: int) -> None:
     torch.set_num_threads(1)
+    cv2.setNumThreads(0)

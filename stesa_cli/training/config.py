@@ -37,9 +37,6 @@ class StageConfig(Config):
     accumulate: int = Field(1, ge=1)
     """Parts in which a process takes its share of a batch, one after another: less memory, the same gradient, but for
     trained batch norms, whose statistics are those of a part."""
-    remember_every: int | None = Field(None, ge=1)
-    """One frame in how many is remembered in training; not set, as the model has it. With 1 the memory of a short clip
-    holds predictions among the older frames, too, as that of a long video does."""
     decoder_rate: Rate = 4e-4
     encoder_rate: Rate = 2e-5
     """Where it is 0 in all stages of a run, the encoder is frozen, and a step a fifth quicker."""

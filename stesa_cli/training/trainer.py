@@ -21,7 +21,7 @@ from stesa_cli.errors import ConfigError, StesaError
 from stesa_cli.masks import one_hot
 from stesa_cli.model.losses import clip_losses
 from stesa_cli.model.network import Network, Prediction
-from stesa_cli.runtime import Precision, find_device, place, uses_bf16
+from stesa_cli.runtime import Precision, find_device, place, resolved
 from stesa_cli.training.batch_norm import freeze_batch_norm, share_batch_norm
 from stesa_cli.training.batches import Share, load_batches
 from stesa_cli.training.config import Problems, RunConfig, open_data
@@ -71,7 +71,7 @@ class Trainer:
         # else a second run in one process would be held to the first one's device and precision
         AcceleratorState._reset_state(reset_partial_state=True)
         self.accelerator = Accelerator(
-            cpu=found.type == "cpu", mixed_precision="bf16" if uses_bf16(found, precision) else "no"
+            cpu=found.type == "cpu", mixed_precision="bf16" if resolved(found, precision) == "bf16" else "no"
         )
         frozen = config.train.frozen
         if not any(stage.encoder_rate for stage in config.stages):
@@ -178,14 +178,14 @@ class Trainer:
 
     def _losses(self, model: Any, batch: ClipBatch, step: int) -> tuple[dict[str, Tensor], list[Prediction]]:
         stage, within, _ = self.config.at(step)
-        ids = list(range(1, batch.given.shape[1] + 1))
+        ids = list(range(1, batch.prompted.shape[1] + 1))
         masks = one_hot(batch.labels, ids)
         flaws = one_hot(batch.flaws, [0, *ids]) if stage.clip.flaws else None
-        frames, every = batch.frames.float() / 255, stage.remember_every
-        predictions = model(frames, masks, batch.given, batch.truth_fed, flaws, every)
+        frames = batch.frames.float() / 255
+        predictions = model(frames, masks, batch.prompted, batch.teacher_forcing, batch.flow, flaws)
         fraction = stage.bootstrap if within >= stage.bootstrap_after else 1.0
         weights = self.config.train.model_dump(include={"cross_entropy", "soft_iou", "auxiliary"})
-        return clip_losses(predictions, batch.labels, batch.given, fraction, **weights), predictions
+        return clip_losses(predictions, batch.labels, batch.prompted, fraction, **weights), predictions
 
     def _validate(self) -> Validation:
         """The averaged weights on the held-out sequences; the best are kept."""

@@ -1,16 +1,13 @@
-"""Results to look at, frame by frame: videos with the times of their source, and PNG sequences of masks."""
+"""Videos to look at, with the times of their source."""
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from stesa_cli.errors import ConfigError, InputError
-from stesa_cli.files import atomic
-from stesa_cli.masks import write_mask
+from stesa_cli.errors import ConfigError
 from stesa_cli.video.background import background
 from stesa_cli.video.encoding import encoder
 
@@ -57,61 +54,3 @@ def alpha_writer(path: Path, rate: Fraction) -> Iterator[Callable[[np.ndarray, n
     pixels, coding = _ALPHA[path.suffix.lower()]
     with encoder(path, rate, pixels, coding.split()) as encode, background(1) as submit:
         yield lambda image, alpha, time: submit(lambda: encode(np.dstack([image, alpha]), time))
-
-
-@contextmanager
-def mask_writer(
-    folder: Path, kinds: Collection[str] = ("masks", "objects"), binary: bool = False, workers: int = 2
-) -> Iterator[Callable[[int, np.ndarray, Sequence[int]], None]]:
-    """Write masks: the block is given ``write(index, labels, ids)``, to call with each label map (H, W) uint8 and the
-    ids of its objects. Of ``kinds``, "masks" makes ``masks/00000.png`` of it, an index PNG, or, if ``binary``, a grey
-    one of all objects together (0 or 255); "objects" makes ``objects/<id>/00000.png`` of each object (0 or 255).
-    Files are written in the background. Raises OutputError when the disk refuses."""
-    with background(workers) as submit:
-
-        def write(index: int, labels: np.ndarray, ids: Sequence[int]) -> None:
-            together = folder / "masks" / _name(index)
-            if "masks" in kinds and binary:
-                submit(_write_grey, together, np.isin(labels, ids) * np.uint8(255))
-            elif "masks" in kinds:
-                submit(write_mask, together, labels)
-            for i in ids if "objects" in kinds else ():
-                submit(_write_grey, folder / "objects" / str(i) / _name(index), (labels == i) * np.uint8(255))
-
-        yield write
-
-
-@contextmanager
-def soft_writer(folder: Path, workers: int = 2) -> Iterator[Callable[[int, dict[int, np.ndarray]], None]]:
-    """Write soft masks: the block is given ``write(index, soft)``, to call with the probability (H, W) uint8 of each
-    object id, 0 to 255, which becomes ``soft/<id>/00000.png``, a grey PNG.
-    Files are written in the background. Raises OutputError when the disk refuses."""
-    with background(workers) as submit:
-
-        def write(index: int, soft: dict[int, np.ndarray]) -> None:
-            for i, probability in soft.items():
-                submit(_write_grey, folder / "soft" / str(i) / _name(index), probability)
-
-        yield write
-
-
-def read_soft(folder: Path, index: int, ids: Sequence[int]) -> dict[int, np.ndarray]:
-    """Soft masks of a frame as ``soft_writer`` was given them. Raises InputError when one is missing or broken."""
-    soft = {}
-    for i in ids:
-        path = folder / "soft" / str(i) / _name(index)
-        try:
-            with Image.open(path) as image:
-                soft[i] = np.array(image.convert("L"))
-        except (OSError, SyntaxError) as error:
-            raise InputError(f"cannot be read as a soft mask ({error})", path, "segment the video again") from error
-    return soft
-
-
-def _name(index: int) -> str:
-    return f"{index:05d}.png"
-
-
-def _write_grey(path: Path, image: np.ndarray) -> None:
-    with atomic(path) as temporary:
-        Image.fromarray(image).save(temporary, format="PNG")

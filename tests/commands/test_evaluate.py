@@ -11,9 +11,12 @@ import torch
 from PIL import Image
 from typer.testing import CliRunner
 
+from stesa_cli import __version__
 from stesa_cli.checkpoint import save
 from stesa_cli.cli import app
 from stesa_cli.errors import ConfigError, InputError, OutputError
+from stesa_cli.evaluation.score_files import read_json
+from stesa_cli.inference.config import InferenceConfig
 from stesa_cli.masks import read_mask
 from stesa_cli.model.network import ModelConfig, Network
 
@@ -98,16 +101,19 @@ def test_two_results_side_by_side(given, tmp_path):
     evaluate(*given, "--output", "one.json")
     predictions(tmp_path / "p", {"a": TRUTH["a"]})
     evaluate(*given, "--output", "other.json", "--sequences", "a")
-    lines = evaluate("--compare", "one.json", "other.json").stderr.splitlines()
+    said = evaluate("compare", "one.json", "other.json").stderr
+    lines = said.splitlines()
     assert "warning: only sequences in both files are compared, not b" in lines
     [row] = [line for line in lines if "│ a " in line]
     before = json.loads((tmp_path / "one.json").read_text())["sequences"]["a"]["J_mean"]
     assert [cell.strip() for cell in row.split("│")][2:5] == [f"{before:.3f}", "1.000", f"{1 - before:+.3f}"]
+    note = "warning: --compare is now a command of its own: stesa evaluate compare A.json B.json\n"
+    assert evaluate("--compare", "one.json", "other.json").stderr == note + said
 
 
 def test_the_model_runs_and_is_scored(given, tiny, tmp_path):
-    asked = [*given[:4], "--weights", tiny, "--size", 32, "--device", "cpu", "--output", "s.json"]
-    evaluate(*asked)
+    asked = [*given[:4], "--weights", tiny, "--size", 32, "--no-finetune", "--device", "cpu", "--output", "s.json"]
+    assert "warning" not in evaluate(*asked).stderr
     masks = tmp_path / "davis-2017-val_stesa"
     assert sorted(str(p.relative_to(masks)) for p in masks.rglob("*.png")) == [
         f"{name}/{t:05d}.png" for name in "ab" for t in range(5)
@@ -115,8 +121,37 @@ def test_the_model_runs_and_is_scored(given, tiny, tmp_path):
     assert (read_mask(masks / "a/00000.png") == TRUTH["a"][0]).all()
     assert read_mask(masks / "a/00004.png").shape == TRUTH["a"][4].shape
     first = json.loads((tmp_path / "s.json").read_text())
+    made = {name: first.pop(name) for name in ("version", "weights", "inference")}
+    assert made == json.loads((masks / "made.json").read_text())
+    assert (made["version"], made["weights"]) == (__version__, str(tiny))
+    assert made["inference"].pop("precision") in ("bf16", "fp32")
+    assert made["inference"] == InferenceConfig(size=32, finetune=False).model_dump(exclude={"precision"})
     evaluate(*given[:4], "--predictions", masks, "--output", "again.json")
-    assert json.loads((tmp_path / "again.json").read_text()) == first
+    assert json.loads((tmp_path / "again.json").read_text()) == first  # of masks that are given nothing is known
+    assert read_json(tmp_path / "s.json") == read_json(tmp_path / "again.json")
+
+
+def test_presets_and_what_they_were_called_before(given, tiny, tmp_path, monkeypatch):
+    monkeypatch.setattr("stesa_cli.inference.finetune.STEPS", 1)
+
+    def made(*options):
+        paths = ["--device", "cpu", "--overwrite", "--output", "s.json", "--sequences", "b", "--weights", tiny]
+        said = evaluate(*given[:4], *paths, *options).stderr
+        found = json.loads((tmp_path / "s.json").read_text())["inference"]
+        return [line for line in said.splitlines() if "warning" in line], found
+
+    notes, fast = made("--preset", "fast")
+    assert not notes and (fast["size"], fast["max_mem_frames"], fast["finetune"]) == (256, 3, False)
+    assert made("--quality", "fast") == (["warning: --quality is now --preset: taken as --preset fast"], fast)
+    assert made("--preset", "fast", "--finetune")[1] == fast | {"finetune": True}
+    gone = "warning: --quality is now --preset: taken as --preset default, as best, no better than it, is gone"
+    off = "warning: --adapt is now --finetune or --no-finetune: taken as --no-finetune"
+    notes, found = made("--quality", "best", "--adapt", 0, "--size", 32)
+    assert notes == [gone, off]
+    assert (found["size"], found["max_mem_frames"], found["finetune"]) == (32, None, False)
+    on = "warning: --adapt is now --finetune or --no-finetune: taken as --finetune"
+    assert made("--quality", "fast", "--adapt", 20, "--size", 32)[1]["finetune"]
+    assert on in made("--adapt", 20, "--size", 32)[0]
 
 
 def test_a_config_must_be_that_of_the_weights(given, tiny):
@@ -130,9 +165,12 @@ def test_test_dev_is_predicted_packed_checked_and_resumed(tiny, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     davis(tmp_path / "data", 2017, "test-dev", {name: [masks[0], None, None] for name, masks in TRUTH.items()})
     asked = ["--data-root", "data", "--year", 2017, "--split", "test-dev", "--jobs", 1]
-    model = ["--weights", tiny, "--size", 32, "--device", "cpu", "--masks-dir", "m"]
+    model = ["--weights", tiny, "--preset", "fast", "--size", 32, "--device", "cpu", "--masks-dir", "m"]
     evaluate(*asked, *model)
-    evaluate(*asked, "--check", "davis-2017-test-dev.zip")
+    fits = "davis-2017-test-dev.zip fits: 2 sequences, 6 masks\n"
+    assert evaluate("check", "davis-2017-test-dev.zip", *asked).stderr.endswith(fits)
+    said = evaluate(*asked, "--check", "davis-2017-test-dev.zip").stderr
+    assert "warning: --check is now a command of its own: stesa evaluate check ZIP" in said and said.endswith(fits)
     with pytest.raises(OutputError, match=r"already there: davis-2017-test-dev.zip, m/a, m/b"):
         evaluate(*asked, *model)
     (tmp_path / "m/b/00002.png").unlink()
@@ -141,7 +179,7 @@ def test_test_dev_is_predicted_packed_checked_and_resumed(tiny, tmp_path, monkey
     assert (tmp_path / "m/b/00002.png").is_file() and all(p.stat().st_mtime_ns == t for p, t in times.items())
     nested = zipped(tmp_path / "nested.zip", tmp_path / "m", "m/")
     with pytest.raises(InputError, match=r"nested.zip: the server would refuse it"):
-        evaluate(*asked, "--check", nested)
+        evaluate("check", nested, *asked)
     assert evaluate(*asked, *model, "--output", "s.json").exit_code == 2
 
 
@@ -149,3 +187,16 @@ def test_contradictions_are_refused_before_any_work(given):
     assert "--masks-dir" in evaluate(*given, "--masks-dir", "m").stderr
     assert evaluate(*given, "--resume").exit_code == 2
     assert evaluate(*given, "--sequences", "a", "--zip", "s.zip").exit_code == 2
+    assert "give the options of check after its name" in evaluate("--split", "train", "check", "s.zip").stderr
+
+
+@pytest.mark.parametrize("command", [[], ["check"], ["compare"]])
+def test_help_is_instant_and_tells_of_the_new_names_only(command):
+    code = (
+        "import sys; from stesa_cli.cli import app\n"
+        f"app({['evaluate', *command, '--help']!r}, standalone_mode=False)\n"
+        "print(sorted({'torch', 'numpy', 'cv2', 'timm', 'PIL', 'matplotlib'} & sys.modules.keys()))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said.splitlines()[-1] == "[]" and "Usage" in said
+    assert not any(old in said for old in ("--quality", "--adapt", "--check", "--compare"))

@@ -35,7 +35,7 @@ def weights(tmp_path_factory):
 @pytest.fixture
 def segment(weights):
     def run(*arguments: object, code: int = 0) -> str:
-        command = ["segment", "--weights", weights, "--device", "cpu", "--adapt", "0", *map(str, arguments)]
+        command = ["segment", "--weights", weights, "--device", "cpu", "--no-finetune", *map(str, arguments)]
         result = CliRunner().invoke(app, command)
         if result.exception and not isinstance(result.exception, SystemExit):
             raise result.exception
@@ -185,7 +185,7 @@ def test_wrong_use_is_told_before_anything_starts(tmp_path, segment):
     clip = make_video(tmp_path / "clip.mp4", frames=2)
     assert "give videos, or --camera" in segment(code=2) and "give videos" in segment(clip, "--camera", 0, code=2)
     assert "choose among masks, objects" in segment(clip, *BOX, "--save", "masks,gif", code=2)
-    assert "best" in segment(clip, *BOX, "--quality", "bets", code=2)
+    assert "fast" in segment(clip, *BOX, "--preset", "fats", code=2)
     with pytest.raises(InputError, match="1=10,10,300,25: reaches out of the frame of 64×48"):
         segment(clip, "--box", "1=10,10,300,25")
     assert [path.name for path in tmp_path.iterdir()] == ["clip.mp4"]
@@ -193,7 +193,7 @@ def test_wrong_use_is_told_before_anything_starts(tmp_path, segment):
 
 def test_ctrl_c_then_resume(tmp_path, weights):
     clip = make_video(tmp_path / "clip.mp4", frames=60)
-    ours = ("--weights", weights, "--device", "cpu", "--adapt", "0")
+    ours = ("--weights", weights, "--device", "cpu", "--no-finetune")
     command = [sys.executable, "-m", "stesa_cli", "segment", str(clip), *BOX, *ours]
     out = tmp_path / "clip_stesa"
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)

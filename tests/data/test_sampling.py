@@ -46,17 +46,17 @@ def test_clips_hold_what_they_promise(every):
     for clip in clips:
         assert clip.frames.shape == (3, 3, 64, 96) and clip.frames.dtype == torch.uint8
         assert clip.labels.shape == (3, 64, 96) and clip.labels.dtype == torch.uint8
-        assert 0 in clip.given and set(clip.labels.unique().tolist()) <= set(range(len(clip.given) + 1))
+        assert 0 in clip.prompted and set(clip.labels.unique().tolist()) <= set(range(len(clip.prompted) + 1))
         entered(clip)
-    assert {len(clip.given) for clip in clips} == {1, 2}
+    assert {len(clip.prompted) for clip in clips} == {1, 2}
     batch = collate(clips[:8])
-    for given, clip in zip(batch.given.tolist(), clips, strict=False):
-        assert given == [*clip.given.tolist(), 3][:2]
+    for given, clip in zip(batch.prompted.tolist(), clips, strict=False):
+        assert given == [*clip.prompted.tolist(), 3][:2]
 
 
 def entered(clip: Clip) -> None:
     """Every object is large enough in the frame in which it is given, and in none before."""
-    for i, given in enumerate(clip.given.tolist(), 1):
+    for i, given in enumerate(clip.prompted.tolist(), 1):
         assert (clip.labels[given] == i).sum() >= 100 and not (clip.labels[:given] == i).any()
         assert given < len(clip.labels) - 1
 
@@ -70,11 +70,11 @@ def test_objects_may_enter_and_leave_within_a_clip(tmp_path):
     clips = [dataset[i] for i in range(40)]
     for clip in clips:
         entered(clip)
-    whole = [clip for clip in clips if len(clip.given) == 3]
-    assert {tuple(sorted(clip.given.tolist())) for clip in whole} == {(0, 0, 2)}
+    whole = [clip for clip in clips if len(clip.prompted) == 3]
+    assert {tuple(sorted(clip.prompted.tolist())) for clip in whole} == {(0, 0, 2)}
     for clip in whole:
         last = set(clip.labels[3].unique().tolist()) - {0}
-        assert len(last) == 2 and int(clip.given.argmax()) + 1 in last
+        assert len(last) == 2 and int(clip.prompted.argmax()) + 1 in last
 
 
 def schedule(every: Any, **settings: Any) -> ClipDataset:
@@ -82,8 +82,8 @@ def schedule(every: Any, **settings: Any) -> ClipDataset:
 
 
 def test_scheduled_sampling_goes_from_one_share_to_the_other(every):
-    dataset = schedule(every, truth_fed=1.0, truth_fed_end=0.0)
-    fed = [float(dataset[number].truth_fed.float().mean()) for number in range(100, 140)]
+    dataset = schedule(every, teacher_forcing=1.0, truth_fed_end=0.0)
+    fed = [float(dataset[number].teacher_forcing.float().mean()) for number in range(100, 140)]
     assert fed[0] == 1 and np.mean(fed[:20]) > 0.6 and np.mean(fed[20:]) < 0.4
 
 
@@ -110,9 +110,9 @@ def test_settings_that_are_off_draw_no_random_numbers(every):
         turn=0.0,
         recolour=0.0,
         sharpen=0.0,
-        truth_fed_end=CLIP.truth_fed,
+        truth_fed_end=CLIP.teacher_forcing,
     )[107]
-    assert torch.equal(plain.frames, clip.frames) and torch.equal(plain.truth_fed, clip.truth_fed)
+    assert torch.equal(plain.frames, clip.frames) and torch.equal(plain.teacher_forcing, clip.teacher_forcing)
 
 
 def test_flaws_follow_predictions_only(every):
@@ -121,8 +121,8 @@ def test_flaws_follow_predictions_only(every):
     assert all((clip.flaws == VOID).all() for clip in (schedule(every)[number] for number in range(100, 110)))
     for clip in clips:
         assert clip.flaws.shape == (3, 16, 24) and (clip.flaws[0] == VOID).all()
-        assert all((clip.flaws[t] == VOID).all() for t in clip.given.tolist())
-        assert set(clip.flaws.unique().tolist()) <= {0, *range(1, len(clip.given) + 1), VOID}
+        assert all((clip.flaws[t] == VOID).all() for t in clip.prompted.tolist())
+        assert set(clip.flaws.unique().tolist()) <= {0, *range(1, len(clip.prompted) + 1), VOID}
     assert sum((clip.flaws != VOID).any().item() for clip in clips) > 15
     assert torch.equal(collate(clips[:2]).flaws[1], clips[1].flaws)
 
@@ -186,7 +186,7 @@ def test_clips_have_trails(every):
 
 
 def test_intruders_come_in_after_the_first_frame_and_are_none_of_the_objects(every):
-    plain, invaded = (schedule(every, intruder=share, paste=0.0, truth_fed=0.0) for share in (0.0, 1.0))
+    plain, invaded = (schedule(every, intruder=share, paste=0.0, teacher_forcing=0.0) for share in (0.0, 1.0))
     came = 0
     for number in range(100, 120):
         one, other = plain[number], invaded[number]

@@ -1,22 +1,31 @@
+import cv2
 import numpy as np
+import pytest
+import torch
 from numpy.testing import assert_allclose
 
-from stesa_cli.inference.refine import RADIUS, SMOOTH, sharpened
+from stesa_cli.inference.refine import RADIUS, SMOOTH, guided_upsampling
 
 
-def test_a_coarse_mask_takes_the_edge_of_the_picture():
+def sharpened(masks: np.ndarray, image: np.ndarray, device: str) -> np.ndarray:
+    """Masks (O, h, w) and an image (H, W, 3) uint8 RGB -> (O, H, W)."""
+    pixels = torch.from_numpy(image).permute(2, 0, 1).float() / 255
+    return guided_upsampling(torch.from_numpy(masks).to(device), pixels.to(device)).cpu().numpy()
+
+
+def test_a_coarse_mask_takes_the_edge_of_the_picture(device):
     truth = np.zeros((240, 320), bool)
     truth[61:170, 83:251] = True
     image = np.where(truth[..., None], (200, 60, 40), (30, 120, 160)).astype(np.uint8)
     coarse = np.zeros((60, 80), np.float32)
     coarse[15:43, 21:63] = 1  # the nearest in steps of four pixels, a step too far to the right
-    (mask,) = sharpened(coarse[None], image)
+    (mask,) = sharpened(coarse[None], image, device)
     assert mask.dtype == np.float32 and mask.min() >= 0 and mask.max() <= 1
     enlarged = np.kron(coarse, np.ones((4, 4))) > 0.5
     assert ((mask > 0.5) != truth).mean() < 0.1 * (enlarged != truth).mean()
 
 
-def test_each_mask_is_the_linear_function_of_the_colours_that_fits_best():
+def test_each_mask_is_the_linear_function_of_the_colours_that_fits_best(device):
     """Against least squares, written out, at one pixel whose neighbours' neighbourhoods are all the same."""
     random = np.random.default_rng(0)
     side = 2 * RADIUS + 1
@@ -28,11 +37,41 @@ def test_each_mask_is_the_linear_function_of_the_colours_that_fits_best():
     ridge = np.diag([SMOOTH * side**2] * 3 + [0])
     line = np.linalg.solve(colours.T @ colours + ridge, colours.T @ values.ravel())
     expected = (colours @ line).clip(0, 1).reshape(side, side)
-    found = sharpened(mask[None], image)[0, 3 * side : 4 * side, 3 * side : 4 * side]
+    found = sharpened(mask[None], image, device)[0, 3 * side : 4 * side, 3 * side : 4 * side]
     assert_allclose(found, expected, atol=1e-4)
 
 
-def test_a_flat_picture_leaves_the_mask_smooth_and_no_mask_is_none():
+def test_a_flat_picture_leaves_the_mask_smooth_and_no_mask_is_none(device):
     flat = np.full((90, 130, 3), 77, np.uint8)
-    assert_allclose(sharpened(np.full((1, 45, 65), 0.25, np.float32), flat), 0.25, atol=1e-5)
-    assert sharpened(np.zeros((0, 45, 65), np.float32), flat).shape == (0, 90, 130)
+    assert_allclose(sharpened(np.full((1, 45, 65), 0.25, np.float32), flat, device), 0.25, atol=1e-5)
+    assert sharpened(np.zeros((0, 45, 65), np.float32), flat, device).shape == (0, 90, 130)
+
+
+def reference(masks: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """The same in OpenCV, as version 0.1 had it."""
+    full, size = image.astype(np.float32) / 255, (2 * RADIUS + 1, 2 * RADIUS + 1)
+    small = cv2.resize(full, masks.shape[:0:-1], interpolation=cv2.INTER_AREA)
+
+    def mean(maps: np.ndarray) -> np.ndarray:
+        return cv2.blur(maps, size, borderType=cv2.BORDER_REPLICATE)
+
+    pairs = mean((small[..., None] * small[..., None, :]).reshape(*small.shape[:2], 9)).reshape(*small.shape, 3)
+    covariance = pairs - mean(small)[..., None] * mean(small)[..., None, :] + SMOOTH * np.eye(3)
+    result = []
+    for mask in masks:
+        both = mean(small * mask[..., None]) - mean(small) * mean(mask)[..., None]
+        slopes = np.linalg.solve(covariance, both[..., None])[..., 0]
+        line = np.dstack([slopes, mean(mask) - (slopes * mean(small)).sum(2)]).astype(np.float32)
+        line = cv2.resize(mean(line), image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        result.append(((line[..., :3] * full).sum(2) + line[..., 3]).clip(0, 1))
+    return np.stack(result)
+
+
+@pytest.mark.parametrize("size", [(60, 112), (96, 170), (128, 240)], ids=str)
+def test_it_is_what_opencv_makes_of_it(device, size):
+    """Also where the mask is nearly as large as the picture, or larger, and where sizes do not divide."""
+    random = np.random.default_rng(0)
+    image = cv2.GaussianBlur(random.integers(0, 256, (97, 171, 3), np.uint8), (0, 0), 2)
+    masks = cv2.GaussianBlur((random.random((*size, 2)) > 0.6).astype(np.float32), (0, 0), 3).transpose(2, 0, 1)
+    found = sharpened(np.ascontiguousarray(masks), image, device)
+    assert np.abs(found - reference(masks, image)).max() < 1 / 255

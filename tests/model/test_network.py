@@ -1,15 +1,17 @@
 from dataclasses import replace
 
+import cv2
 import numpy as np
 import pytest
 import torch
 
 from stesa_cli.config import SHIPPED
-from stesa_cli.inference import segmenter as segmentation
-from stesa_cli.inference.refine import sharpened
+from stesa_cli.data.flow import clip_flow
+from stesa_cli.inference.config import InferenceConfig
+from stesa_cli.inference.refine import guided_upsampling
 from stesa_cli.inference.segmenter import Segmenter
 from stesa_cli.masks import one_hot
-from stesa_cli.model.attention import Entry, Memory
+from stesa_cli.model.attention import Memory, MemoryFrame
 from stesa_cli.model.network import OFF, MemoryConfig, ModelConfig, Network
 from stesa_cli.training.config import RunConfig
 
@@ -24,7 +26,8 @@ def clip(batch: int = 1, length: int = 3, objects: int = 2, size: tuple[int, int
     frames = torch.rand(batch, length, 3, *size, generator=generator)
     masks = (torch.rand(batch, length, objects, *size, generator=generator) > 0.7).float()
     given = torch.zeros(batch, objects, dtype=torch.long)
-    return frames, masks, given, torch.zeros(batch, length, dtype=torch.bool)
+    flow = 0.05 * torch.randn(batch, length - 1, 3, size[0] // 2, size[1] // 2, generator=generator)
+    return frames, masks, given, torch.zeros(batch, length, dtype=torch.bool), flow
 
 
 @pytest.mark.parametrize("name", ["stesa", *PAPER])
@@ -52,7 +55,7 @@ def test_the_default_is_light():
 
 def test_batched_clips_equal_single_clips():
     network = Network(TINY.model_copy(update={"memory": MemoryConfig()})).eval()
-    frames, masks, _, fed = clip(batch=2, length=4)
+    frames, masks, _, fed, _ = clip(batch=2, length=4)
     for given in ([[0, 0], [0, 0]], [[0, 1], [2, 0]]):
         arguments = frames, masks, torch.tensor(given), fed
         together = network(*arguments)
@@ -63,7 +66,7 @@ def test_batched_clips_equal_single_clips():
 
 def test_a_padded_object_changes_nothing():
     network = Network(TINY.model_copy(update={"memory": MemoryConfig()})).eval()
-    frames, masks, given, fed = clip(objects=1)
+    frames, masks, given, fed, _ = clip(objects=1)
     alone = network(frames, masks, given, fed)[-1].logits
     padded = torch.cat([masks, torch.zeros_like(masks)], 2)
     both = network(frames, padded, torch.tensor([[0, 3]]), fed)[-1].logits
@@ -73,26 +76,31 @@ def test_a_padded_object_changes_nothing():
 
 @pytest.mark.parametrize("aggregate", [True, False])
 @pytest.mark.parametrize("entry", [0, 2])
-def test_a_clip_in_training_is_what_the_segmenter_sees(aggregate, entry, monkeypatch):
-    """Also with an object that enters later; but for strays, which only the segmenter takes away."""
-    monkeypatch.setattr(segmentation, "strays", lambda mask, *_: np.zeros(mask.shape, bool))
-    network = Network(TINY.model_copy(update={"memory": MemoryConfig(every=1), "aggregate": aggregate})).eval()
-    images = np.random.default_rng(0).integers(0, 255, (5, 64, 96, 3), np.uint8)
+def test_a_clip_in_training_is_what_the_segmenter_sees(aggregate, entry):
+    """Also with an object that enters later, whose motion is that of another group."""
+    changes = {"memory": MemoryConfig(mem_every=1), "aggregate": aggregate, "flow": True, "motion": 4}
+    network = Network(TINY.model_copy(update=changes)).eval()
+    for skip in network.motion.skips:
+        torch.nn.init.normal_(skip.weight, std=0.1)
+    noise = np.random.default_rng(0).integers(0, 255, (70, 110, 3), np.uint8)
+    images = np.stack([cv2.GaussianBlur(noise, (0, 0), 2)[t : t + 64, 2 * t : 2 * t + 96] for t in range(5)])
     labels = np.zeros((5, 64, 96), np.uint8)
     labels[:, 10:40, 10:50] = 1
     labels[entry:, 30:60, 40:90] = 2
     masks = one_hot(torch.from_numpy(labels), [1, 2])[None]
-    frames = torch.from_numpy(images).permute(0, 3, 1, 2)[None] / 255
+    frames = torch.from_numpy(images).permute(0, 3, 1, 2)
+    clip = frames[None] / 255, masks, torch.tensor([[0, entry]]), torch.zeros(1, 5, dtype=torch.bool)
     with torch.inference_mode():
-        whole = network(frames, masks, torch.tensor([[0, entry]]), torch.zeros(1, 5, dtype=torch.bool))
-    segmenter = Segmenter(network, size=64, device="cpu", precision="fp32")
+        whole = network(*clip, clip_flow(frames)[None])
+    config = InferenceConfig(size=64, precision="fp32", suppress_distractors=False)
+    segmenter = Segmenter(network, config, "cpu")
     segmenter.start(images[0], labels[0])
     for t, prediction in enumerate(whole, 1):
         new = np.where(labels[t] == 2, 2, 0).astype(np.uint8) if t == entry else None
-        found = segmenter.step(images[t], new)
+        found = segmenter.step(images[t], new).probabilities
         if t != entry:
             predicted = prediction.logits.softmax(1)[0, 1:]
-            expected = torch.from_numpy(sharpened(predicted[: len(segmenter.ids)].numpy(), images[t]))
+            expected = guided_upsampling(predicted[: len(segmenter.ids)], frames[t] / 255)
             expected /= expected.sum(0).clamp(min=1)
             torch.testing.assert_close(found[1:], expected, atol=1e-4, rtol=1e-4)
             assert predicted[len(segmenter.ids) :].sum() < 1e-3
@@ -100,7 +108,7 @@ def test_a_clip_in_training_is_what_the_segmenter_sees(aggregate, entry, monkeyp
 
 def test_an_object_that_has_not_entered_changes_nothing():
     network = Network(TINY.model_copy(update={"memory": MemoryConfig()})).eval()
-    frames, masks, _, fed = clip(length=4)
+    frames, masks, _, fed, _ = clip(length=4)
     masks[:, :, 1] *= (torch.arange(4) >= 2)[:, None, None]
     alone = network(frames, masks[:, :, :1], torch.tensor([[0]]), fed)
     late = network(frames, masks, torch.tensor([[0, 2]]), fed)
@@ -111,7 +119,7 @@ def test_an_object_that_has_not_entered_changes_nothing():
 
 def test_the_past_reaches_the_present():
     network = Network(TINY.model_copy(update={"memory": MemoryConfig()})).train()
-    frames, masks, given, fed = clip()
+    frames, masks, given, fed, _ = clip()
     masks.requires_grad_()
     network(frames, masks, given, fed)[-1].logits.sum().backward()
     assert masks.grad[:, 0].abs().sum() > 0 and masks.grad[:, 1:].abs().sum() == 0
@@ -119,7 +127,7 @@ def test_the_past_reaches_the_present():
 
 def test_truth_is_fed_where_asked():
     network = Network(TINY).eval()
-    frames, masks, given, fed = clip()
+    frames, masks, given, fed, _ = clip()
     other = masks.clone()
     other[:, 1] = 1 - other[:, 1]
 
@@ -132,29 +140,22 @@ def test_truth_is_fed_where_asked():
 
 def test_flaws_are_handed_on_but_not_predicted():
     network = Network(TINY.model_copy(update={"memory": MemoryConfig()})).eval()
-    frames, masks, given, fed = clip()
+    frames, masks, given, fed, _ = clip()
     flaws = torch.zeros(1, 3, 3, 16, 24)
-    plain, none = network(frames, masks, given, fed), network(frames, masks, given, fed, flaws)
+    plain, none = network(frames, masks, given, fed), network(frames, masks, given, fed, None, flaws)
     for one, other in zip(plain, none, strict=True):
         torch.testing.assert_close(one.logits, other.logits)
     flaws[:, 1, 2, :8] = 1  # the upper half becomes the second object
-    one, two = network(frames, masks, given, fed, flaws)
+    one, two = network(frames, masks, given, fed, None, flaws)
     assert torch.equal(one.logits, plain[0].logits) and not torch.allclose(two.logits, plain[1].logits, atol=1e-3)
 
 
-def test_training_may_remember_more_than_the_config_says():
-    network = Network(TINY.model_copy(update={"memory": MemoryConfig(every=5)})).eval()
-    frames, masks, given, fed = clip(length=5)
-    rare, often = network(frames, masks, given, fed), network(frames, masks, given, fed, every=1)
-    assert torch.equal(rare[1].logits, often[1].logits) and not torch.equal(rare[2].logits, often[2].logits)
-
-
 def test_memory_keeps_the_first_the_newest_and_every_nth():
-    entry = Entry(0, torch.zeros(1, 1, 1), torch.zeros(1, 1, 1, 1))
-    memory, seen = Memory(every=3, size=3), []
+    entry = MemoryFrame(0, torch.zeros(1, 1, 1), torch.zeros(1, 1, 1, 1))
+    memory, seen = Memory(mem_every=3, max_mem_frames=3), []
     for index in range(14):
         memory = memory.write(replace(entry, index=index))
-        seen.append([e.index for e in memory.entries])
+        seen.append([e.index for e in memory.frames])
     assert seen[0] == [0] and seen[2] == [0, 2] and seen[4] == [0, 3, 4] and seen[8] == [0, 3, 6, 8]
     assert seen[13] == [0, 9, 12, 13]
     assert max(map(len, seen)) == 4

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch.testing import assert_close
 
 from stesa_cli.errors import ConfigError
-from stesa_cli.model.attention import Entry, Memory, NonLocalBlock, SpaceTimeNonLocalBlock
+from stesa_cli.model.attention import Memory, MemoryFrame, NonLocalBlock, SpaceTimeNonLocalBlock
 from stesa_cli.model.encoder import STRIDES, Encoder, fold_batch_norm
 from stesa_cli.model.losses import bootstrapped_cross_entropy, soft_iou_loss
 from stesa_cli.model.recurrence import ConvGRU, ConvLSTM
@@ -70,21 +70,21 @@ def test_non_local_block(pairwise):
 
 
 def test_reading_the_memory_is_attention_over_all_positions():
-    block = SpaceTimeNonLocalBlock(6, keys=4, values=3, sharpen=1.5).eval()
+    block = SpaceTimeNonLocalBlock(6, keys=4, values=3, temperature_scale=1.5).eval()
     features, masks = torch.randn(1, 6, 2, 3), torch.rand(1, 2, 8, 12)
     memory = Memory(1, 3)
     for index in range(3):
         memory = memory.write(
-            Entry(index, block.key(features + index), block.value(features + index, masks, masks.flip(1)))
+            MemoryFrame(index, block.key(features + index), block.value(features + index, masks, masks.flip(1)))
         )
-    keys, values = (torch.cat([getattr(e, part) for e in memory.entries], -2)[0] for part in ("key", "value"))
+    keys, values = (torch.cat([getattr(e, part) for e in memory.frames], -2)[0] for part in ("key", "value"))
     looks = F.normalize(block.to_key(features)[0], dim=0).flatten(1).T
     # centres of the positions, in heights of the frame
     places = torch.tensor([[y / 2, x / 2] for y in range(2) for x in range(3)])
     away = torch.cdist(places, places).square().repeat(1, 3) * torch.tensor([2.0, 2.0, 16.0]).repeat_interleave(6)
     affinity = (1.5 * block.log_temperature.exp() * looks @ keys[:, :4].T - away).softmax(1)
     expected = torch.stack([affinity @ of for of in values])[None]
-    assert_close(block.read(block.key(features), memory), expected, atol=1e-5, rtol=1e-4)
+    assert_close(block.readout(block.key(features), memory), expected, atol=1e-5, rtol=1e-4)
     assert expected.shape == (1, 2, 6, 3 + 16)
 
 
@@ -93,7 +93,7 @@ def test_a_sharp_memory_returns_the_fine_shape_of_the_mask():
     block.log_temperature.data.fill_(math.log(1e4))
     features, masks = torch.randn(1, 6, 2, 3), (torch.rand(1, 2, 8, 12) > 0.5).float()
     key = block.key(features)
-    answer = block.read(key, Memory(1, 3).write(Entry(0, key, block.value(features, masks, masks))))
+    answer = block.readout(key, Memory(1, 3).write(MemoryFrame(0, key, block.value(features, masks, masks))))
     fine = answer[0, :, :, 3:].transpose(1, 2).unflatten(-1, (2, 3))
     assert_close(F.pixel_shuffle(fine, 4)[:, 0], masks[0])
 

@@ -5,20 +5,16 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from fractions import Fraction
 from pathlib import Path
 
 import imageio_ffmpeg
 import numpy as np
 import pytest
-from PIL import Image
 
-from stesa_cli.errors import ConfigError, InputError, OutputError
-from stesa_cli.masks import PALETTE, read_mask
-from stesa_cli.video import background, writing
+from stesa_cli.errors import ConfigError, OutputError
 from stesa_cli.video.reading import Frame, open_video
-from stesa_cli.video.writing import alpha_writer, mask_writer, read_soft, soft_writer, video_writer
+from stesa_cli.video.writing import alpha_writer, video_writer
 
 from ..clips import ffmpeg, make_video, number_of, numbered
 
@@ -226,91 +222,3 @@ def test_an_error_in_the_block_leaves_no_alpha(tmp_path: Path, name: str) -> Non
         write_frame(*clipped(64, 48, 1)[0], 0.0)
         raise ZeroDivisionError
     assert not list(tmp_path.iterdir())
-
-
-def test_masks_are_written_in_both_forms(tmp_path: Path) -> None:
-    labels = np.random.default_rng(0).choice(np.array([0, 1, 7, 254], np.uint8), (30, 47, 63))
-    labels[3][labels[3] == 7] = 0
-    with mask_writer(tmp_path) as write_masks:
-        for i, frame in enumerate(labels):
-            write_masks(i, frame, [1, 7, 254])
-    names = [f"{i:05d}.png" for i in range(30)]
-    assert sorted(p.name for p in (tmp_path / "masks").iterdir()) == names
-    assert sorted(p.name for p in (tmp_path / "objects").iterdir()) == ["1", "254", "7"]
-    for i, name in enumerate(names):
-        assert (read_mask(tmp_path / "masks" / name) == labels[i]).all()
-        with Image.open(tmp_path / "masks" / name) as image:
-            assert image.mode == "P" and image.getpalette() == PALETTE.ravel().tolist()
-        for k in (1, 7, 254):
-            with Image.open(tmp_path / "objects" / str(k) / name) as image:
-                assert image.mode == "L" and (np.asarray(image) == 255 * (labels[i] == k)).all()
-
-
-def test_masks_of_the_kinds_that_are_asked_for(tmp_path: Path) -> None:
-    labels = np.array([[0, 1, 7], [7, 0, 0]], np.uint8)
-    for kinds in (["masks"], {"objects"}, ()):
-        folder = tmp_path / f"only {len(kinds)} {kinds}"
-        with mask_writer(folder, kinds) as write_masks:
-            write_masks(0, labels, [1, 7])
-        assert {p.name for p in folder.glob("*")} == set(kinds)
-    with mask_writer(tmp_path, binary=True) as write_masks:
-        write_masks(0, labels, [1, 7])
-    with Image.open(tmp_path / "masks/00000.png") as image:
-        assert image.mode == "L" and (np.asarray(image) == 255 * (labels > 0)).all()
-    assert len(list(tmp_path.glob("objects/*/00000.png"))) == 2
-
-
-def test_soft_masks_read_back(tmp_path: Path) -> None:
-    soft = np.random.default_rng(0).integers(0, 256, (20, 2, 47, 63), np.uint8)
-    with soft_writer(tmp_path) as write_soft:
-        for i, (first, second) in enumerate(soft):
-            write_soft(i, {1: first, 254: second})
-    assert len(list(tmp_path.glob("soft/*/*.png"))) == 40
-    for i in range(20):
-        found = read_soft(tmp_path, i, [254, 1])
-        assert list(found) == [254, 1] and found[1].dtype == np.uint8
-        assert (found[1] == soft[i, 0]).all() and (found[254] == soft[i, 1]).all()
-
-
-def test_a_soft_mask_that_is_missing_or_broken(tmp_path: Path) -> None:
-    (tmp_path / "soft/1").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"00003\.png: cannot be read as a soft mask"):
-        read_soft(tmp_path, 3, [1])
-    with soft_writer(tmp_path) as write_soft:
-        write_soft(3, {1: np.arange(9801, dtype=np.uint8).reshape(99, 99)})
-    whole = (tmp_path / "soft/1/00003.png").read_bytes()
-    (tmp_path / "soft/1/00003.png").write_bytes(whole[: len(whole) // 2])
-    with pytest.raises(InputError, match=r"00003\.png: cannot be read as a soft mask"):
-        read_soft(tmp_path, 3, [1])
-
-
-def test_an_error_of_a_mask_reaches_the_caller(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "masks").write_text("a file where the folder should be")
-    written = []
-    with pytest.raises(OutputError, match="masks"), mask_writer(tmp_path) as write_masks:
-        for i in range(1000):
-            write_masks(i, np.zeros((4, 4), np.uint8), [])
-            written.append(i)
-    assert len(written) <= background.WAITING, "at once, not at the end"
-
-
-def test_few_pictures_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    gate, handed, written = threading.Event(), [], []
-    monkeypatch.setattr(writing, "write_mask", lambda path, labels: (gate.wait(), written.append(path)))
-
-    def hand_over() -> None:
-        with mask_writer(tmp_path) as write_masks:
-            for i in range(20):
-                write_masks(i, np.zeros((4, 4), np.uint8), [])
-                handed.append(i)
-
-    thread = threading.Thread(target=hand_over)
-    thread.start()
-    deadline = time.monotonic() + 30
-    while len(handed) < background.WAITING and time.monotonic() < deadline:
-        time.sleep(0.01)
-    time.sleep(0.05)
-    assert len(handed) == background.WAITING and not written
-    gate.set()
-    thread.join()
-    assert len(handed) == len(written) == 20

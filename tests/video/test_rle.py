@@ -9,7 +9,7 @@ import pytest
 from pycocotools import mask as coco
 
 from stesa_cli.errors import ConfigError, OutputError
-from stesa_cli.video.exchange import npz_writer, require_pycocotools, rle_writer
+from stesa_cli.video.rle import require_pycocotools, rle_writer
 
 LABELS = np.random.default_rng(0).choice(np.array([0, 1, 7, 254], np.uint8), (30, 47, 63))
 LABELS[3][LABELS[3] == 7] = 0
@@ -65,22 +65,3 @@ def test_without_pycocotools_nothing_begins(tmp_path: Path, monkeypatch: pytest.
         with pytest.raises(ConfigError, match=r"run lengths need pycocotools .*; pip install 'stesa-cli\[rle\]'"):
             call()
     assert not list(tmp_path.iterdir())
-
-
-def test_archives_hold_what_was_given(tmp_path: Path) -> None:
-    soft = np.random.default_rng(1).integers(0, 256, (2, 47, 63), np.uint8)
-    with npz_writer(tmp_path) as write:
-        for i, labels in enumerate(LABELS):
-            write(i, labels, {7: soft[0], 254: soft[1]} if i else {})
-    assert len(list(tmp_path.rglob("*.npz"))) == 30
-    for i, labels in enumerate(LABELS):
-        with np.load(tmp_path / "npz" / f"{i:05d}.npz") as found:
-            assert (found["labels"] == labels).all() and {found[key].dtype for key in found} == {np.dtype(np.uint8)}
-            assert found["ids"].tolist() == ([7, 254] if i else [])
-            assert (found["probabilities"] == (soft if i else soft[:0])).all()
-
-
-def test_an_error_of_an_archive_reaches_the_caller(tmp_path: Path) -> None:
-    (tmp_path / "npz").write_text("a file where the folder should be")
-    with pytest.raises(OutputError, match="npz"), npz_writer(tmp_path) as write:
-        write(0, LABELS[0], {})

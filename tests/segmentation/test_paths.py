@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from stesa_cli.errors import InputError
-from stesa_cli.segment.paths import find_inputs, masks_for, outputs_for
+from stesa_cli.segmentation.paths import find_inputs, masks_for, outputs_for
 
 ODD = "-o ünïcödé 視頻 [1].mp4"
 

@@ -5,7 +5,7 @@ from glob import glob
 from pathlib import Path
 
 from stesa_cli.errors import InputError
-from stesa_cli.segment.prompts import parse_mask_option
+from stesa_cli.segmentation.prompts import parse_mask_option
 from stesa_cli.video.reading import natural
 
 

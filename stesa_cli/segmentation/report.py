@@ -1,74 +1,20 @@
-"""What ``stesa segment`` is asked to do, and what it says about what it did."""
+"""What ``stesa segment`` says about what it did."""
 
-import json
-from dataclasses import asdict, dataclass, field
-from fractions import Fraction
-from pathlib import Path
-from typing import Any
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from stesa_cli import __version__
-from stesa_cli.inference.config import EFFORTS, Quality
-from stesa_cli.runtime import Precision
-from stesa_cli.segment.prompts import Given
-from stesa_cli.video.overlay import DEFAULT_STYLE, OverlayStyle
-from stesa_cli.video.reading import FOLDER_RATE
+from stesa_cli.segmentation.prompts import Given
 
-KINDS = {
-    "masks": "masks",
-    "objects": "objects",
-    "overlay": "overlay.mp4",
-    "soft": "soft",
-    "alpha": "alpha.mov",
-    "webm": "alpha.webm",
-    "rle": "rle.json",
-    "npz": "npz",
-}
-"""What can be saved, and its name in the output folder."""
+if TYPE_CHECKING:
+    from stesa_cli.segmentation.job import SegmentJob
+
+PHASES = "loading", "finetuning", "segmenting"
 TOLD = 3  # gaps of an object that are told of one by one
-
-
-@dataclass(frozen=True)
-class SegmentJob:
-    """What to segment, with what, and where to put it.
-
-    ``video`` is a file, a folder of frames or the number of a camera; ``masks`` and ``boxes`` are texts as on the
-    command line (see ``segment.prompts``); ``rate`` frames per second of a folder of frames; ``save`` some of KINDS;
-    ``adapt`` seconds, None for what ``quality`` says, or for a camera, which does not wait, 0."""
-
-    video: Path | int
-    masks: tuple[str, ...]
-    output: Path
-    boxes: tuple[str, ...] = ()
-    min_area: int = 0
-    both_ways: bool = False
-    frames: int | None = None
-    rate: Fraction = FOLDER_RATE
-    quality: Quality = "default"
-    size: int | None = None
-    weights: str = "stesa"
-    adapt: float | None = None
-    device: str = "auto"
-    precision: Precision = "auto"
-    save: tuple[str, ...] = ("masks", "objects", "overlay")
-    binary: bool = False
-    style: OverlayStyle = DEFAULT_STYLE
-
-    @property
-    def name(self) -> str:
-        return f"camera {self.video}" if isinstance(self.video, int) else self.video.name
-
-    @property
-    def adapting(self) -> float:
-        """How many seconds the adaptation may take."""
-        if self.adapt is None:
-            return 0.0 if isinstance(self.video, int) else EFFORTS[self.quality].adapt
-        return self.adapt
-
-    def to_dict(self) -> dict[str, Any]:
-        settings = asdict(self) | {name: str(getattr(self, name)) for name in ("video", "output", "rate")}
-        return json.loads(json.dumps(settings))
 
 
 @dataclass
@@ -85,7 +31,7 @@ class SegmentReport:
     times: list[float] = field(default_factory=list)
     truncated: bool = False
     notes: list[str] = field(default_factory=list)
-    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(("loading", "adapting", "segmenting"), 0.0))
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
 
     @property
     def frames(self) -> int:
@@ -142,7 +88,7 @@ class SegmentReport:
 
     @property
     def frames_per_second(self) -> float:
-        """End to end, from the first decoded frame to the last closed file, without loading and adapting the model."""
+        """End to end, from the first decoded frame to the last closed file, without loading and finetuning."""
         return self.frames / self.seconds["segmenting"]
 
     def to_dict(self) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import pytest
 
 from stesa_cli.errors import InputError
 from stesa_cli.masks import write_mask
-from stesa_cli.segment.prompts import Box, Given, parse_box_option, parse_mask_option
+from stesa_cli.segmentation.prompts import Box, Given, parse_box_option, parse_mask_option
 
 SIZE = (48, 64)
 FRAME = np.zeros((*SIZE, 3), np.uint8)
@@ -230,5 +230,5 @@ def test_the_same_box_gives_the_same_object() -> None:
 
 
 def test_it_needs_no_torch() -> None:
-    code = "import sys, stesa_cli.segment.prompts, stesa_cli.segment.paths; sys.exit('torch' in sys.modules)"
+    code = "import sys, stesa_cli.segmentation.prompts, stesa_cli.segmentation.paths; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stesa_cli.segment import timeline
-from stesa_cli.segment.timeline import draw_timeline
+from stesa_cli.segmentation import timeline
+from stesa_cli.segmentation.timeline import draw_timeline
 
 
 def columns(path: Path, i: int) -> list[np.ndarray]:

@@ -1,4 +1,4 @@
-"""Results for other programs: COCO run lengths as JSON, and NumPy archives."""
+"""Masks as COCO run lengths, in one JSON file."""
 
 import json
 from collections.abc import Callable, Iterator, Sequence
@@ -59,19 +59,3 @@ def _run_lengths(labels: np.ndarray, ids: Sequence[int]) -> list[dict[str, objec
         if area:
             objects.append({"id": i, "area": area, "bbox": [int(n) for n in box], "segmentation": run_lengths})
     return objects
-
-
-@contextmanager
-def npz_writer(folder: Path, workers: int = 2) -> Iterator[Callable[[int, np.ndarray, dict[int, np.ndarray]], None]]:
-    """Write NumPy archives: the block is given ``write(index, labels, soft)``, to call with each label map (H, W) uint8
-    and the probability (H, W) uint8 of each object id, 0 to 255. They become ``npz/00000.npz`` with ``labels``, ``ids``
-    (O,) uint8 and ``probabilities`` (O, H, W) uint8, compressed.
-    Files are written in the background. Raises OutputError when the disk refuses."""
-    with background(workers) as submit:
-        yield lambda index, labels, soft: submit(_write_archive, folder / "npz" / f"{index:05d}.npz", labels, soft)
-
-
-def _write_archive(path: Path, labels: np.ndarray, soft: dict[int, np.ndarray]) -> None:
-    probabilities = np.array(list(soft.values()), np.uint8).reshape(-1, *labels.shape)
-    with atomic(path) as temporary:
-        np.savez_compressed(temporary, labels=labels, ids=np.array(list(soft), np.uint8), probabilities=probabilities)

@@ -9,16 +9,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
 
-from stesa_cli.checkpoint import load_network
 from stesa_cli.errors import ConfigError, InputError, OutputError
+from stesa_cli.inference import finetune
+from stesa_cli.inference.config import InferenceConfig
 from stesa_cli.inference.segmenter import Segmenter
 from stesa_cli.masks import read_mask, write_mask
-from stesa_cli.segment import job as video
-from stesa_cli.segment.job import Interrupted, is_finished, segment_video, was_truncated
-from stesa_cli.segment.report import SegmentJob, SegmentReport
+from stesa_cli.segmentation import job as job_module
+from stesa_cli.segmentation import run
+from stesa_cli.segmentation.job import SegmentJob, segment_video
+from stesa_cli.segmentation.report import SegmentReport
+from stesa_cli.segmentation.results import SeenLog, is_finished, was_truncated
+from stesa_cli.segmentation.run import Interrupted
 from stesa_cli.video.reading import open_video
 
 from ..clips import make_video
@@ -35,7 +38,8 @@ def job(tmp_path):
     clip = make_video(tmp_path / "clip.mp4", frames=9)
     weights = str(tiny_weights(tmp_path / "tiny.safetensors"))
     masks = (str(tmp_path / "first.png"),)
-    return SegmentJob(clip, masks, tmp_path / "out", weights=weights, adapt=0.0, device="cpu", frames=5)
+    config = InferenceConfig(finetune=False)
+    return SegmentJob(clip, masks, tmp_path / "out", weights=weights, config=config, device="cpu", frames=5)
 
 
 def masks(folder: Path) -> list[np.ndarray]:
@@ -72,7 +76,7 @@ def test_every_output_is_written(job):
     for each in told["objects"]:
         assert each["confidence"][0] == 1 and all(c is None or 0 < c <= 1 for c in each["confidence"])
     assert told["frames"] == 5 and told["timings"]["frames_per_second"] > 0
-    assert told["model"]["info"] == {"step": 3} and told["settings"]["quality"] == "default"
+    assert told["model"]["info"] == {"step": 3} and told["settings"]["size"] == 480
     assert heard == [(done, 5) for done in range(1, 6)]
 
 
@@ -179,7 +183,7 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(job, save):
     with pytest.raises(OutputError, match=r"holds an interrupted run; add --resume"):
         segment_video(job)
     with pytest.raises(OutputError, match=r"was begun with other options \(min_area, size\); give the same"):
-        segment_video(replace(job, size=32, min_area=3), resume=True)
+        segment_video(replace(job, config=InferenceConfig(size=32, finetune=False), min_area=3), resume=True)
     heard = []
     segment_video(job, resume=True, on_frame=lambda done, of: heard.append(done))
     assert heard == [4, 4, 4, 4, 5]
@@ -189,19 +193,19 @@ def test_an_interrupted_run_goes_on_as_if_it_had_not_been(job, save):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from stesa_cli.segment import job as video
-from stesa_cli.checkpoint import load_network
-from stesa_cli.segment.report import SegmentJob
-video.STRETCH = 0
+from stesa_cli.inference.config import InferenceConfig
+from stesa_cli.segmentation import run
+from stesa_cli.segmentation.job import SegmentJob, segment_video
+run.STRETCH = 0
 clip, mask, weights, output, both_ways = sys.argv[1:]
 job = SegmentJob(
-    Path(clip), (mask,), Path(output), weights=weights, adapt=0.0, device="cpu", frames=8,
+    Path(clip), (mask,), Path(output), weights=weights, config=InferenceConfig(finetune=False), device="cpu", frames=8,
     both_ways=both_ways == "True", save=("masks", "objects", "overlay", "soft", "rle"),
 )
 def on_frame(done, of):
     if done == 4:
         os.kill(os.getpid(), signal.SIGKILL)
-video.segment_video(job, on_frame=on_frame)
+segment_video(job, on_frame=on_frame)
 """
 
 
@@ -268,8 +272,8 @@ def test_a_first_mask_beyond_the_end(job, both_ways):
 
 def test_backwards_in_blocks(job, monkeypatch):
     forwards = pictures(job.video)
-    monkeypatch.setattr(video, "BLOCK", 3 * 64 * 48 * 4)
-    backwards = list(video._backwards(job.video, 6))
+    monkeypatch.setattr(run, "BLOCK", 3 * 64 * 48 * 4)
+    backwards = list(run.backwards(job.video, 6))
     assert [frame.index for frame in backwards] == [6, 5, 4, 3, 2, 1, 0]
     assert all((frame.image == forwards[frame.index]).all() for frame in backwards)
 
@@ -279,50 +283,60 @@ def test_boxes_are_told_of(job):
     assert report.given.boxes[0]["box"] == [10, 10, 30, 25] and report.areas(4)[0] == report.given.boxes[0]["area"] > 0
 
 
-@pytest.mark.parametrize(
-    ("settings", "seconds"),
-    [({}, 60), ({"quality": "best"}, 60), ({"quality": "fast"}, 0), ({"video": 0}, 0), ({"video": 0, "adapt": 5.0}, 5)],
-)
-def test_all_but_fast_runs_and_cameras_adapt_unless_told_otherwise(job, settings, seconds):
-    assert replace(job, **{"adapt": None, **settings}).adapting == seconds
-
-
-def test_adapting_changes_the_decoder_and_survives_an_interruption(job, monkeypatch):
-    job = replace(job, adapt=1.0, save=("masks", "soft"))
+def test_finetuning_changes_the_decoder_and_survives_an_interruption(job, monkeypatch):
+    job = replace(job, config=InferenceConfig(), save=("masks", "soft"))
+    monkeypatch.setattr(finetune, "STEPS", 2)
+    monkeypatch.setattr(finetune, "RATE", 0.05)  # these weights, made by chance, must change much
     with pytest.raises(Interrupted, match="before the first frame"):
         segment_video(job, stopped=lambda: True)
-    assert not list(job.output.rglob("*.safetensors"))  # half adapted
     heard: list[tuple[int, int]] = []
     with pytest.raises(Interrupted):
-        segment_video(job, resume=True, on_step=lambda done, of: heard.append((done, of)), **stop_at(2))
-    adapted, kept = load_network(job.output / ".stesa" / "adapted.safetensors")[0], load_network(job.weights)[0]
-    for name, weight in adapted.state_dict().items():
-        assert torch.equal(weight, kept.state_dict()[name]) or not name.startswith("encoder.")
-    assert not torch.equal(adapted.decoder.out.weight, kept.decoder.out.weight)
-    info = load_network(job.output / ".stesa" / "adapted.safetensors")[1]
-    assert info["step"] == 3 and heard[-1] == (info["adaptation_steps"],) * 2
-    monkeypatch.setattr(video, "adapt", None)  # it is not done again
-    segment_video(job, resume=True)
-    assert is_finished(job.output) and len(masks(job.output)) == 5
+        segment_video(job, resume=True, on_finetune=lambda done, of: heard.append((done, of)), **stop_at(2))
+    assert heard == [(0, 2), (1, 2), (2, 2)]
+    heard.clear()
+    segment_video(job, resume=True, on_finetune=lambda done, of: heard.append((done, of)))
+    assert not heard, "it is not done again"
+    whole = replace(job, output=job.output.with_name("whole"))
+    assert segment_video(whole).seconds["finetuning"] > 0
+    equal(whole.output, job.output)
+    plain = replace(job, config=InferenceConfig(finetune=False), output=job.output.with_name("plain"))
+    segment_video(plain)
+    assert any((a != b).any() for a, b in zip(masks(plain.output), masks(job.output), strict=True))
+
+
+def test_both_ways_are_finetuned_once(job, monkeypatch):
+    monkeypatch.setattr(finetune, "STEPS", 1)
+    heard: list[tuple[int, int]] = []
+    job = replace(job, config=InferenceConfig(), masks=(f"3={job.masks[0]}",), both_ways=True)
+    segment_video(job, on_finetune=lambda done, of: heard.append((done, of)))
+    assert heard == [(0, 1), (1, 1)]
+
+
+def test_what_was_seen_is_appended(tmp_path):
+    log, seen = SeenLog(tmp_path / "work" / "seen.jsonl"), {t: {2: (t, 0.5), 9: (0, 0.25)} for t in range(6)}
+    size = log.append({t: seen[t] for t in (0, 1, 2)})
+    first = log.path.read_bytes()
+    log.append({4: {}})  # by a run that was killed before it said so
+    assert log.path.read_bytes().startswith(first) and log.read(size) == {t: seen[t] for t in (0, 1, 2)}
+    assert log.read(log.append({t: seen[t] for t in (3, 4, 5)})) == seen
 
 
 def test_a_memory_that_had_to_shrink_is_told_of(job, monkeypatch):
     class SmallGPU(Segmenter):
         def step(self, *arguments):
-            self.remembered = 1
+            self.max_mem_frames = 1
             return super().step(*arguments)
 
-    monkeypatch.setattr(video, "Segmenter", SmallGPU)
+    monkeypatch.setattr(run, "Segmenter", SmallGPU)
     assert "the GPU has room for a memory of 1 frames only, not 2" in segment_video(job).warnings[0]
 
 
-@pytest.mark.parametrize("quality", ["fast", "best"])
-def test_qualities(job, quality):
-    assert segment_video(replace(job, quality=quality)).frames == 5
+def test_the_fast_preset(job):
+    assert segment_video(replace(job, config=InferenceConfig.preset("fast"))).frames == 5
 
 
 def test_a_camera(job, monkeypatch):
-    monkeypatch.setattr(video, "open_camera", lambda number: open_video(job.video))
+    monkeypatch.setattr(job_module, "open_camera", lambda number: open_video(job.video))
     report = segment_video(replace(job, video=0))
     assert report.frames == 5 and json.loads((job.output / "report.json").read_text())["input"]["video"] == "0"
     live = replace(job, video=0, frames=None, output=job.output / "live")

@@ -1,0 +1,15 @@
+"""The Segmenter on a sequence of a data set."""
+
+from collections.abc import Iterator
+
+from stesa_cli.data.sequence import VideoSequence
+from stesa_cli.inference.frame import FrameResult
+from stesa_cli.inference.segmenter import Segmenter
+from stesa_cli.video.reading import FOLDER_RATE, Frame
+
+
+def segment_sequence(segmenter: Segmenter, sequence: VideoSequence, frames: int | None = None) -> Iterator[FrameResult]:
+    """The results of a sequence's frames, or the first so many, from the masks that a method is given."""
+    segmenter.reset()
+    shown = (Frame(sequence.image(i), i, float(i / FOLDER_RATE)) for i in range(len(sequence.frames))[:frames])
+    return segmenter.propagate(shown, lambda frame: sequence.given(frame.index, segmenter.ids))

@@ -1,0 +1,82 @@
+"""The folder of the results: what may be written there, and what an interrupted run has left to go on with."""
+
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+from stesa_cli.errors import InputError, OutputError
+from stesa_cli.video.outputs import FORMATS
+
+REPORT, TIMELINE, WORK = "report.json", "timeline.png", ".stesa"
+Seen = dict[int, tuple[int, float]]
+"""Area in pixels and mean probability of each object in a frame."""
+
+
+def is_finished(output: Path) -> bool:
+    """Whether the results of a whole run are there."""
+    return (output / REPORT).is_file() and not (output / WORK).exists()
+
+
+def was_truncated(output: Path) -> bool:
+    """Whether the video of a finished run broke off. Raises InputError when its report cannot be read."""
+    try:
+        return json.loads((output / REPORT).read_text())["input"]["truncated"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError("is no report of stesa segment", output / REPORT, "begin anew with --overwrite") from error
+
+
+def check_room(output: Path, overwrite: bool, resume: bool, resumable: bool) -> bool:
+    """Whether the folder holds an interrupted run to go on with. Raises OutputError when it holds anything that the run
+    would replace unasked, or that no run of ours has written."""
+    if output.exists() and not output.is_dir():
+        raise OutputError("is a file, not a folder", output, "choose another --output")
+    found = _results(output)
+    if found and not ((output / WORK).exists() or (output / REPORT).is_file()):
+        raise OutputError(f"holds {found[0].name}, but not from stesa segment", output, "choose another --output")
+    if found and not is_finished(output) and resume:
+        return True
+    if found and not overwrite:
+        if is_finished(output):
+            raise OutputError("holds results already", output, "choose another --output, or add --overwrite")
+        fix = "choose another --output, or add --overwrite to begin anew"
+        if resumable:
+            fix = "add --resume to go on with it, or --overwrite to begin anew"
+        raise OutputError("holds an interrupted run", output, fix)
+    return False
+
+
+def clear(output: Path) -> None:
+    """Remove the results of a run, whole or not."""
+    for path in _results(output):
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
+def _results(output: Path) -> list[Path]:
+    names = (*(each.path for each in FORMATS.values()), REPORT, TIMELINE, WORK)
+    return [path for name in names if (path := output / name).exists()]
+
+
+class SeenLog:
+    """What was seen of each frame, a line a frame in a file that only grows: to write all of it anew every few seconds
+    would take ever longer in an hour of film."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, seen: Mapping[int, Seen]) -> int:
+        """Add frames; returns the bytes of the file, which ``read`` takes. Raises OutputError."""
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            with self.path.open("a", encoding="utf-8") as file:
+                file.writelines(f"{json.dumps([index, list(of.items())])}\n" for index, of in seen.items())
+                return file.tell()
+        except OSError as error:
+            raise OutputError(f"cannot be written ({error.strerror})", self.path, "free some space") from error
+
+    def read(self, size: int) -> dict[int, Seen]:
+        """The frames in the first ``size`` bytes; what was written after them, by a run that was killed, is cut off."""
+        with self.path.open("r+", encoding="utf-8") as file:
+            file.truncate(size)
+            lines = [json.loads(line) for line in file]
+        return {index: {i: (area, mean) for i, (area, mean) in of} for index, of in lines}

@@ -13,6 +13,7 @@ from stesa_cli.masks import (
     object_ids,
     one_hot,
     read_mask,
+    read_mask_with_notes,
     soft_aggregation,
     write_mask,
 )
@@ -128,15 +129,15 @@ def test_the_size_is_read_from_the_head_of_the_file(tmp_path):
 
 
 def test_unusable_masks_are_one_clear_line(tmp_path):
-    red = np.zeros((20, 30, 3), np.uint8)
-    red[5:15, 5:15] = 255, 0, 0
-    Image.fromarray(red).save(tmp_path / "colours.png")
+    blurred = np.zeros((20, 30, 3), np.uint8)
+    blurred[5:15, 5:15] = 255, 0, 0
+    Image.fromarray(cv2.GaussianBlur(blurred, (7, 7), 0)).save(tmp_path / "colours.png")
     photograph = np.random.default_rng(0).integers(0, 256, (40, 60, 3), np.uint8)
     Image.fromarray(photograph).save(tmp_path / "photograph.png")
     Image.fromarray(np.array([[300]], np.uint16)).save(tmp_path / "big.png")
     (tmp_path / "text.png").write_text("no image")
     for name, word in [
-        ("colours.png", "#ff0000"),
+        ("colours.png", "colours outside"),
         ("photograph.png", "colours outside"),
         ("big.png", "300"),
         ("text.png", "image"),
@@ -145,6 +146,207 @@ def test_unusable_masks_are_one_clear_line(tmp_path):
         with pytest.raises(InputError, match=word) as caught:
             read_mask(tmp_path / name)
         assert name in str(caught.value) and "\n" not in str(caught.value)
+
+
+def shapes(*levels: float, dtype: type = np.uint8) -> np.ndarray:
+    """(60, 80): a disc of 709 px, a box of 600 px …, of these values on 0."""
+    image = np.zeros((60, 80), np.float64)
+    cv2.circle(image, (20, 20), 15, levels[0], cv2.FILLED)
+    for place, level in enumerate(levels[1:]):
+        image[38 - 18 * place : 58 - 18 * place, 45:75] = level
+    return image.astype(dtype)
+
+
+DISC = shapes(1)
+BOTH = shapes(1, 2)
+
+
+def understood(tmp_path, image: Image.Image | np.ndarray, name: str = "mask.png", **options) -> tuple[np.ndarray, str]:
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(tmp_path / name, **options)
+    labels, notes = read_mask_with_notes(tmp_path / name)
+    assert labels.dtype == np.uint8 and all("\n" not in note for note in notes)
+    return labels, "; ".join(notes)
+
+
+def refused(tmp_path, image: Image.Image | np.ndarray, name: str = "mask.png", series: bool = False, **options) -> str:
+    (image if isinstance(image, Image.Image) else Image.fromarray(image)).save(tmp_path / name, **options)
+    with pytest.raises(InputError) as caught:
+        read_mask(tmp_path / name, series=series)
+    assert name in str(caught.value) and caught.value.fix and "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("kind", ["8 bit", "16 bit", "fractions", "palette", "rgb", "peak below white"])
+@pytest.mark.parametrize("sigma", [0.8, 2, 8])
+def test_a_soft_mask_is_one_object(tmp_path, kind, sigma):
+    chance = cv2.GaussianBlur(shapes(1, dtype=np.float32), (0, 0), sigma)
+    chance = chance * 0.96 + 0.01 if kind == "peak below white" else chance
+    image: Image.Image | np.ndarray = (chance * 255).round().astype(np.uint8)
+    if kind == "16 bit":
+        image = (chance * 65535).astype(np.uint16)
+    elif kind == "fractions":
+        image = chance
+    elif kind == "palette":
+        image = Image.fromarray(image).convert("P")
+    elif kind == "rgb":
+        image = np.dstack([image] * 3)
+    labels, note = understood(tmp_path, image, "mask.tif" if kind == "fractions" else "mask.png")
+    assert (labels != (chance >= 0.5)).mean() < 0.003 and "one object, cut at level 128" in note
+
+
+@pytest.mark.parametrize("kind", ["L", "RGB"])
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [("m.jpg", {"quality": 75}), ("m.jpg", {"quality": 95}), ("m.webp", {"quality": 70})],
+)
+def test_lossy_files_hold_black_and_white_or_are_refused(tmp_path, kind, name, options):
+    for levels in [(38, 76), (1, 2), (128, 255), (100, 200), (60, 255)]:
+        assert "a lossy file that holds more" in refused(
+            tmp_path, Image.fromarray(shapes(*levels)).convert(kind), name, **options
+        )
+    labels, _ = understood(tmp_path, Image.fromarray(DISC * 255).convert(kind), name, **options)
+    assert (labels != DISC).mean() < 0.001
+
+
+def test_a_lossless_webp_is_as_good_as_a_png(tmp_path):
+    assert (understood(tmp_path, PALETTE[BOTH], "m.webp", lossless=True)[0] == BOTH).all()
+
+
+def test_noise_of_a_lossy_file_makes_no_objects(tmp_path):
+    for levels in [(255,), (38, 76), (100, 200)]:
+        Image.fromarray(shapes(*levels)).save(tmp_path / "a.jpg", quality=80)
+        with Image.open(tmp_path / "a.jpg") as image:
+            if levels == (255,):
+                labels, note = understood(tmp_path, image, "b.png")
+                assert (labels != DISC).mean() < 0.001 and "one object" in note
+            else:
+                assert "only at edges or as noise" in refused(tmp_path, image, "b.png")
+
+
+def test_smoothed_ids_are_refused(tmp_path):
+    large = cv2.resize(shapes(100, 200), (400, 300), interpolation=cv2.INTER_NEAREST)
+    assert "resized without smoothing" in refused(tmp_path, cv2.resize(large, (111, 83), interpolation=cv2.INTER_AREA))
+
+
+def test_alpha_is_the_mask_where_colour_says_nothing(tmp_path):
+    alpha = DISC * np.uint8(255)
+    photograph = np.random.default_rng(0).integers(0, 256, (60, 80, 3), np.uint8)
+    for colour in (np.full((60, 80, 3), 255, np.uint8), np.zeros((60, 80, 3), np.uint8), photograph):
+        labels, note = understood(tmp_path, np.dstack([colour, alpha]))
+        assert (labels == DISC).all() and "alpha" in note
+    for grey in (0, 255):
+        labels, note = understood(tmp_path, Image.fromarray(np.dstack([np.full_like(alpha, grey), alpha]), "LA"))
+        assert (labels == DISC).all() and "alpha" in note
+    soft = cv2.GaussianBlur(alpha, (0, 0), 1.5)
+    labels, _ = understood(tmp_path, np.dstack([np.full((60, 80, 3), 255, np.uint8), soft]))
+    assert (labels != DISC).mean() < 0.01
+
+
+def test_colour_says_more_than_alpha(tmp_path):
+    half = np.where(BOTH > 0, 128, 0).astype(np.uint8)  # (128, 0, 0) darkened by half would be object 8
+    for alpha in (half, half * 0 + 255, half * 0, np.where(BOTH > 0, 255, 0).astype(np.uint8)):
+        labels, note = understood(tmp_path, np.dstack([PALETTE[BOTH], alpha]))
+        assert (labels == BOTH).all() and not note
+        labels, note = understood(tmp_path, Image.fromarray(np.dstack([BOTH, alpha]), "LA"))
+        assert (labels == BOTH).all() and not note
+    clear_white = np.dstack([np.where(BOTH[..., None] > 0, PALETTE[BOTH], 255), half]).astype(np.uint8)
+    assert (understood(tmp_path, clear_white)[0] == BOTH).all()
+
+
+@pytest.mark.parametrize("white", [65535, 65280, 4095, 1023])
+def test_more_than_8_bits(tmp_path, white):
+    assert (understood(tmp_path, shapes(white, dtype=np.uint16))[0] == DISC).all()
+    labels, note = understood(tmp_path, shapes(white // 2, white, dtype=np.uint16))
+    assert (labels == BOTH).all() and "objects 1 to 2" in note
+    ids = shapes(7, 254, dtype=np.uint16)
+    assert (understood(tmp_path, ids)[0] == ids).all()
+    assert (understood(tmp_path, ids.astype(np.int32), "m.tif")[0] == ids).all()
+    assert "id 300" in refused(tmp_path, shapes(3, 300, dtype=np.uint16))
+    assert "negative number -2" in refused(tmp_path, shapes(3, -2, dtype=np.int32), "m.tif")
+
+
+def test_levels_up_to_white_are_objects_but_255_beside_small_ids_is_void(tmp_path):
+    for levels in [(128, 255), (127, 255), (85, 170, 255)]:
+        labels, note = understood(tmp_path, shapes(*levels))
+        assert (labels == shapes(*range(1, len(levels) + 1))).all() and f"the objects 1 to {len(levels)}" in note
+        assert (understood(tmp_path, np.dstack([shapes(*levels)] * 3))[0] == labels).all()
+        assert "which are no ids" in refused(tmp_path, shapes(*levels), series=True)
+    void = shapes(3, VOID)
+    for image in (void, Image.fromarray(void).convert("P")):
+        assert (understood(tmp_path, image)[0] == void).all()
+
+
+@pytest.mark.filterwarnings("error")
+def test_floats(tmp_path):
+    holes = np.where(DISC > 0, 1, np.nan).astype(np.float32)
+    labels, note = understood(tmp_path, holes, "m.tif")
+    assert (labels == DISC).all() and "no number are background" in note
+    ids = shapes(3, 200, dtype=np.float32)
+    assert (understood(tmp_path, ids, "m.tif")[0] == ids).all()
+    for wrong, words in [(np.inf, "infinite"), (0.3, "holds the id 0.3"), (-1, "negative")]:
+        assert words in refused(tmp_path, shapes(wrong, dtype=np.float32), "m.tif")
+
+
+def indexed(indices: np.ndarray, *palette: tuple[int, int, int]) -> Image.Image:
+    image = Image.fromarray(indices.astype(np.uint8))
+    image.putpalette([channel for colour in palette for channel in colour])
+    return image
+
+
+def test_two_colours_black_and_white_go_by_colour(tmp_path):
+    black, white = (0, 0, 0), (255, 255, 255)
+    labels, note = understood(tmp_path, indexed(1 - DISC, white, black))
+    assert (labels == DISC).all() and "white is taken for the object" in note
+    assert (understood(tmp_path, indexed(DISC, black, white))[0] == DISC).all()
+    assert (understood(tmp_path, indexed(DISC * 0 + 1, white, black))[0] == 0).all()
+    assert (understood(tmp_path, Image.fromarray(DISC * 255).convert("P"))[0] == DISC).all()
+    assert (understood(tmp_path, Image.fromarray(DISC * 255).convert("RGB").quantize(2))[0] == DISC).all()
+    assert (understood(tmp_path, indexed(DISC * 5, *[black] * 5, white))[0] == DISC * 5).all()
+    other = indexed(DISC, white, (200, 30, 30))  # white is the ground of many palettes
+    assert (understood(tmp_path, other)[0] == DISC).all()
+
+
+@pytest.mark.parametrize("method", ["convert", "adaptive", "quantize", "octree", "plain"])
+def test_palettes_in_another_order_go_by_their_colours(tmp_path, method):
+    truth = shapes(1, 2, 3)
+    image = Image.fromarray(PALETTE[truth])
+    changed = {
+        "convert": lambda: image.convert("P"),
+        "adaptive": lambda: image.convert("P", palette=Image.Palette.ADAPTIVE),
+        "quantize": lambda: image.quantize(),
+        "octree": lambda: image.quantize(method=Image.Quantize.FASTOCTREE),
+        "plain": lambda: image.convert("P", dither=Image.Dither.NONE),
+    }[method]()
+    assert (np.asarray(changed) != truth).any()
+    labels, note = understood(tmp_path, changed)
+    assert (labels == truth).all() and "ids go by colour" in note
+
+
+def test_red_and_blue_swapped_are_told_of(tmp_path):
+    labels, note = understood(tmp_path, PALETTE[BOTH][..., ::-1].copy())
+    assert object_ids(labels) == [2, 4] and "with red and blue swapped they would be 2, 1" in note
+    assert not understood(tmp_path, PALETTE[shapes(2, 5)])[1]
+
+
+def test_flat_colours_are_objects_the_largest_first(tmp_path):
+    colours = np.array([(0, 0, 0), (51, 221, 255), (250, 50, 83)], np.uint8)
+    labels, note = understood(tmp_path, colours[np.array([0, 2, 1], np.uint8)[BOTH]])
+    assert (labels == BOTH).all() and "1 is #fa3253 (709 px), 2 is #33ddff (600 px)" in note and "on black" in note
+    assert "colours outside" in refused(tmp_path, colours[BOTH], series=True)
+    on_white = np.where(BOTH[..., None] > 0, colours[BOTH], 255).astype(np.uint8)
+    labels, note = understood(tmp_path, on_white)
+    assert (labels == BOTH).all() and "on white" in note
+    assert "colours outside" in refused(tmp_path, cv2.GaussianBlur(colours[BOTH], (5, 5), 0))
+    assert "colours outside" in refused(tmp_path, colours[BOTH], "m.jpg")
+
+
+def test_turned_and_many_pictures(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    labels, _ = understood(tmp_path, np.rot90(DISC * 255).copy(), "m.jpg", exif=exif, quality=95)
+    assert (labels != DISC).mean() < 0.002 and mask_size(tmp_path / "m.jpg") == (80, 60)
+    pages = [Image.fromarray(DISC)]
+    assert "several pictures" in refused(tmp_path, Image.fromarray(DISC), "m.tif", save_all=True, append_images=pages)
 
 
 def test_one_hot_and_label_map_are_inverse():

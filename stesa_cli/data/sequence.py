@@ -37,7 +37,7 @@ class VideoSequence:
         path = self.annotations[index]
         if path is None:
             raise ValueError(f"{self.name}: frame {index} is not annotated")
-        labels = read_mask(path)
+        labels = read_mask(path, series=True)
         return np.where((labels > 0) & (labels < VOID), 1, labels).astype(np.uint8) if self.merged else labels
 
     def given(self, index: int, known: Collection[int] = ()) -> np.ndarray | None:

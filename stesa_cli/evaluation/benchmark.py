@@ -127,7 +127,7 @@ def mask_name(sequence: VideoSequence, frame: Path) -> str:
 
 def read_predicted(file: Path | ZipPath, size: tuple[int, ...]) -> np.ndarray:
     """A mask of a folder or zip as a label map of ``size`` (H, W) uint8. Raises InputError that names the file."""
-    labels = read_mask(Path(str(file)), BytesIO(read_bytes(file)))
+    labels = read_mask(Path(str(file)), BytesIO(read_bytes(file)), series=True)
     if labels.shape != size:
         sizes = [f"{width}×{height}" for height, width in (labels.shape, size)]
         raise InputError(f"is {sizes[0]}, but the truth is {sizes[1]}", str(file), "save masks at source size")

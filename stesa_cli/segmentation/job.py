@@ -12,7 +12,7 @@ from stesa_cli.errors import ConfigError, InputError, StesaError
 from stesa_cli.files import write_text
 from stesa_cli.inference.config import InferenceConfig
 from stesa_cli.segmentation.paths import outputs_for
-from stesa_cli.segmentation.prompts import Given
+from stesa_cli.segmentation.prompts import Prompts
 from stesa_cli.segmentation.report import SegmentReport
 from stesa_cli.segmentation.results import REPORT, TIMELINE, WORK, check_room, clear
 from stesa_cli.segmentation.run import Run
@@ -98,12 +98,12 @@ def segment_video(
     for kind in job.save:
         FORMATS[kind].require()
     with open_camera(job.video) if isinstance(job.video, int) else open_video(job.video, job.rate) as reader:
-        given = Given(job.masks, job.boxes, (reader.height, reader.width), job.min_area, reader.names)
-        if job.frames and given.frames[0] >= job.frames:
-            what = f"the first mask is of frame {given.frames[0]}, but --frames {job.frames} stops before"
+        prompts = Prompts(job.masks, job.boxes, (reader.height, reader.width), job.min_area, reader.names)
+        if job.frames and prompts.frames[0] >= job.frames:
+            what = f"the first mask is of frame {prompts.frames[0]}, but --frames {job.frames} stops before"
             raise InputError(what, str(job.video), "frames count from 0")
         goes_on = check_room(job.output, overwrite, resume, resumable=not isinstance(job.video, int))
-        run = Run(job, reader, given, on_frame, stopped, on_finetune, goes_on)
+        run = Run(job, reader, prompts, on_frame, stopped, on_finetune, goes_on)
         if not goes_on:
             clear(job.output)
         try:

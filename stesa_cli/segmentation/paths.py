@@ -5,7 +5,7 @@ from glob import glob
 from pathlib import Path
 
 from stesa_cli.errors import InputError
-from stesa_cli.segmentation.prompts import parse_mask_option
+from stesa_cli.segmentation.mask_options import parse_mask_option
 from stesa_cli.video.reading import natural
 
 
@@ -29,7 +29,7 @@ def find_inputs(arguments: Sequence[str | Path]) -> list[Path]:
 
 
 def masks_for(video: Path | int, options: Sequence[str], boxed: bool = False, several: bool = False) -> tuple[str, ...]:
-    """The masks of a video, or of a camera of that number, as ``Given`` takes them. Of a folder that holds
+    """The masks of a video, or of a camera of that number, as ``Prompts`` takes them. Of a folder that holds
     ``<name>.png`` or a folder ``<name>``, these are meant, and nothing else in it when there are ``several`` videos.
     Without options it is the PNG beside the video, or none when its objects are ``boxed``. Raises InputError when there
     is no mask."""

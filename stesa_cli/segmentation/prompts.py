@@ -1,66 +1,43 @@
 """What the user gives about the objects of one video: masks and boxes of some of its frames."""
 
-import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from stesa_cli.errors import InputError
-from stesa_cli.masks import VOID, mask_size, object_ids, read_mask
+from stesa_cli.masks import VOID, object_ids, read_mask_with_notes
+from stesa_cli.segmentation.boxes import Box, object_in, parse_box_option
+from stesa_cli.segmentation.mask_options import GivenMask, masks_by_frame
 
 STRAY = 1e-4
 """Share of the frame below which an object may be a slip of the pen."""
-GRABCUT_SIDE = 400
-"""Long side in pixels at which GrabCut looks at a box and its surroundings."""
+WHOLE = 0.8
+"""Share of the frame above which an object that touches all its sides may be the background."""
+TOLD = 8  # notes
 
 
-@dataclass(frozen=True)
-class Box:
-    """A rectangle around an object, in pixels of the upright ``frame``."""
+@dataclass(frozen=True, eq=False)
+class Prompt:
+    """What is given in one frame."""
 
-    id: int
-    x: int
-    y: int
-    width: int
-    height: int
-    frame: int = 0
-
-    def __str__(self) -> str:
-        where = f"@{self.frame}" if self.frame else ""
-        return f"--box {self.id}{where}={self.x},{self.y},{self.width},{self.height}"
+    labels: np.ndarray | None = None  # (H, W) uint8, 255 where nothing is known; None where no object is given
+    boxes: tuple[dict[str, Any], ...] = ()  # what became of each box, for the report
+    notes: tuple[str, ...] = ()  # what only the frame could tell
 
 
-def parse_mask_option(text: str) -> tuple[int | None, Path]:
-    """``FRAME=PNG`` as the frame's number and its mask; or, without a number, the PNG of the first frame or a folder of
-    masks named by their frame. What exists is a path, whatever ``=`` is in it."""
-    match = re.fullmatch(r"([0-9]+)=(.+)", text)
-    return (int(match[1]), Path(match[2])) if match and not Path(text).exists() else (None, Path(text))
+class Prompts:
+    """The ``masks`` and ``boxes`` of one video, as texts (see ``mask_options`` and ``boxes``), checked.
 
+    ``size`` is height and width of the upright video; objects of a mask with fewer than ``min_area`` pixels are
+    dropped. ``names`` are those of a folder's frames: masks that go by them belong to these frames.
 
-def parse_box_option(text: str) -> Box:
-    """``ID=x,y,w,h``, or ``ID@FRAME=x,y,w,h``. Raises InputError."""
-    match = re.fullmatch(r"(\d+)(?:@(\d+))?=(\d+),(\d+),(\d+),(\d+)", text.replace(" ", ""))
-    i, frame, x, y, width, height = (int(number or 0) for number in match.groups()) if match else (0,) * 6
-    if not (0 < i < VOID and width and height):
-        fix = "write ID=x,y,width,height in whole pixels, such as 1=40,60,200,120, with an id from 1 to 254"
-        raise InputError(f"{text!r} is no box", "--box", fix)
-    return Box(i, x, y, width, height, frame)
-
-
-class Given:
-    """The ``masks`` and ``boxes`` of one video, as texts (see ``parse_mask_option`` and ``parse_box_option``).
-
-    ``frames`` are the numbers of the frames they belong to, rising, from the first that shows an object on. A mask is
-    read when its frame is asked for, so that any number of them takes constant memory. ``size`` is height and width of
-    the upright video; objects of a mask with fewer than ``min_area`` pixels are dropped. ``names`` are those of a
-    folder's frames: masks in a folder that go by them belong to these frames.
-
-    ``notes`` are lines for the user, and ``boxes`` says what became of each box, both as far as frames were asked for.
-    Raises InputError with all that can be seen at once to be wrong."""
+    ``frames`` are the numbers of the frames that are given something, rising, from the first that shows an object on;
+    ``notes`` are lines for the user. Every mask is read once to see that it is good, and again when its frame is asked
+    for, so that any number of them takes constant memory.
+    Raises InputError with all that is wrong."""
 
     def __init__(
         self,
@@ -70,164 +47,175 @@ class Given:
         min_area: int = 0,
         names: Sequence[str] = (),
     ) -> None:
-        self.notes: list[str] = []
-        self.boxes: list[dict[str, Any]] = []
         self._size, self._min_area = size, min_area
-        self._names = {name: index for index, name in enumerate(names)}
-        self._problems: list[str] = []
-        self._masks = self._found([parse_mask_option(text) for text in masks])
-        self._boxes = self._parsed(boxes)
-        for path in self._masks.values():
-            self._check_size(path)
-        if not (masks or boxes):
-            self._problem("no object is given", "", "add --mask or --box, or put a PNG of the video's name beside it")
-        self.frames = self._from_first_object() if not self._problems else []
-        if self._problems:
-            raise InputError("; ".join(dict.fromkeys(self._problems)))
-
-    def labels(self, index: int, image: np.ndarray) -> np.ndarray | None:
-        """The label map (H, W) uint8 given for a frame (H, W, 3) uint8 RGB, 255 where nothing is known; None when no
-        object is given there. Raises InputError when its mask is broken, or a box all covered."""
-        if index not in self.frames:
-            return None
-        path = self._masks.get(index)
-        labels = self._read(path) if path else np.zeros(image.shape[:2], np.uint8)
-        notes = self._notes(path, labels) if path else []
-        self.notes += [note for note in notes if note not in self.notes]
-        for box in [box for box in self._boxes if box.frame == index]:
-            taken = (labels > 0) & (labels < VOID)
-            labels[_inside(image, box, taken)] = box.id
-            area = int((labels == box.id).sum())
-            result = {"id": box.id, "frame": index, "box": [box.x, box.y, box.width, box.height], "area": area}
-            self.boxes += [result] if result not in self.boxes else []
-        return labels if object_ids(labels) else None
-
-    def _found(self, options: Sequence[tuple[int | None, Path]]) -> dict[int, Path]:
-        found: dict[int, Path] = {}
-        for frame, path in options:
-            if frame is None and "=" in path.name and not path.exists():
-                self._problem("has no number of a frame before its =", path, "write FRAME=PNG, such as 57=better.png")
-                continue
-            for number, mask in self._named_by_frame(path) if frame is None and path.is_dir() else [(frame or 0, path)]:
-                if number in found:
-                    self._problem(f"frame {number} has two masks, {found[number]} and {mask}", "", "give one a frame")
-                found.setdefault(number, mask)
-        return found
-
-    def _named_by_frame(self, folder: Path) -> list[tuple[int, Path]]:
-        paths = sorted(p for p in folder.iterdir() if p.suffix.lower() == ".png" and not p.name.startswith("."))
-        fix = "name masks by their frame, such as 00012.png"
-        if not paths:
-            self._problem("no masks in this folder", folder, fix)
-        by_name = any(path.stem in self._names for path in paths)
-        found = []
-        for path in paths:
-            numbers = re.findall("[0-9]+", path.stem)
-            frame = self._names.get(path.stem) if by_name else int(numbers[-1]) if numbers else None
-            if frame is None:
-                self._problem("no frame has its name" if by_name else "its name tells no frame", path, fix)
-            else:
-                found.append((frame, path))
-        return found
-
-    def _parsed(self, texts: Sequence[str]) -> list[Box]:
-        boxes: dict[tuple[int, int], Box] = {}
-        height, width = self._size
-        for text in texts:
+        self._masks, problems = masks_by_frame(masks, names)
+        self._boxes = _parsed(boxes, size, problems)
+        areas: dict[int, dict[int, int]] = {}
+        notes: list[str] = []
+        for frame, files in self._masks.items():
             try:
-                box = parse_box_option(text)
+                labels, more = self._read(files)
             except InputError as error:
-                self._problems.append(str(error))
+                problems.append(str(error))
                 continue
-            if box.x + box.width > width or box.y + box.height > height:
-                self._problem(f"reaches out of the frame of {width}×{height}", str(box), "give pixels of the frame")
-            if other := boxes.get((box.frame, box.id)):
-                self._problem(f"the id is that of {other}", str(box), "give each object its own")
-            boxes[box.frame, box.id] = box
-        return list(boxes.values())
+            areas[frame] = _areas(labels)
+            notes += more
+            if frame and (by_name := [mask.path for mask in files if str(mask.path) in masks]):
+                notes.append(f"mask {by_name[0]}: is of frame {frame}, as its name says")
+        if not (masks or boxes):
+            fix = "add --mask or --box, or put a PNG of the video's name beside it"
+            problems.append(str(InputError("no object is given", fix=fix)))
+        problems += _clashes(self._boxes, self._masks, areas)
+        self.frames = self._from_first_object(areas, problems)
+        if problems:
+            raise InputError("; ".join(dict.fromkeys(problems)))
+        self.notes = _few(notes)
+        self._areas = areas
 
-    def _check_size(self, path: Path) -> None:
-        try:
-            size = mask_size(path)
-        except InputError as error:
-            self._problems.append(str(error))
-            return
-        if size != self._size[::-1]:
-            sizes = "is {}×{}, but the video {}×{}".format(*size, *self._size[::-1])
-            self._problem(sizes, path, "give a mask of the video's size, as it is seen upright")
+    def labels(self, index: int, image: np.ndarray) -> Prompt:
+        """What is given in a frame (H, W, 3) uint8 RGB. Raises InputError when its mask is broken, or a box covered."""
+        if index not in self.frames:
+            return Prompt()
+        files = self._masks.get(index)
+        labels = self._read(files)[0] if files else np.zeros(image.shape[:2], np.uint8)
+        became: list[dict[str, Any]] = []
+        notes: list[str] = []
+        for box in [box for box in self._boxes if box.frame == index]:
+            inside, by_colour = object_in(image, box, taken=(labels > 0) & (labels < VOID))
+            labels[inside] = box.id
+            area = int((labels == box.id).sum())
+            became.append({"id": box.id, "frame": index, "box": [box.x, box.y, box.width, box.height], "area": area})
+            if not by_colour:
+                notes.append(f"{box}: no object stands out by its colours, so the ellipse that fills it is taken")
+        return Prompt(labels if object_ids(labels) else None, tuple(became), tuple(notes))
 
-    def _from_first_object(self) -> list[int]:
-        boxed = {box.frame for box in self._boxes}
-        frames = sorted(boxed | self._masks.keys())
-        for box in self._boxes:
-            path = self._masks.get(box.frame)
-            if path and box.id in object_ids(self._read(path)):
-                self._problem(f"the id is that of an object in {path}", str(box), "take another")
-        for place, frame in enumerate(frames):
-            if frame in boxed or object_ids(self._read(self._masks[frame])):
-                return frames[place:]
-        what = "holds no object" + (f" of {self._min_area} px or more" if self._min_area else "")
-        where = ", ".join(str(self._masks[frame]) for frame in frames[:3]) + ", …" * (len(frames) > 3)
-        self._problem(what, where, "mark each object with its own id from 1 to 254")
-        return []
+    def describe(self) -> str:
+        """One line on the first frame's objects, and how many frames more are given something."""
+        first, parts = self.frames[0], []
+        if files := self._masks.get(first):
+            ids = {i: area for i, area in self._areas[first].items() if i != VOID}
+            sizes = ", ".join(f"{i}: {area:,} px" for i, area in ids.items())
+            name = files[0].path.name if len(files) == 1 else f"{len(files)} files"
+            parts.append(f"mask {name}: {len(ids)} object{'s' * (len(ids) != 1)} ({sizes})")
+        parts += [str(box).removeprefix("--") for box in self._boxes if box.frame == first]
+        line = ", ".join(parts) + (f", of frame {first}" if first else "")
+        later = len(self.frames) - 1
+        return f"{line}; {later} later frame{'s' * (later != 1)} with masks or boxes" if later else line
 
-    def _read(self, path: Path) -> np.ndarray:
-        labels = read_mask(path)
-        ids, areas = np.unique(labels[labels > 0], return_counts=True)
-        if ids.tolist() == [VOID]:  # all it could mean
-            labels, ids = np.minimum(labels, 1), np.array([1])
-        small = ids[(areas < self._min_area) & (ids != VOID)]
+    def _read(self, files: Sequence[GivenMask]) -> tuple[np.ndarray, list[str]]:
+        """The label map (H, W) uint8 of one frame, and notes. Raises InputError."""
+        read = [self._one(mask.path) for mask in files]
+        notes = [f"mask {mask.path}: {note}" for mask, (_, more) in zip(files, read, strict=True) for note in more]
+        if len(files) == 1 and files[0].id is None:
+            labels = read[0][0]
+        else:
+            labels, more = _joined(files, [labels for labels, _ in read])
+            notes += more
+        return labels, notes + self._doubts(files[0].path, labels)
+
+    def _one(self, path: Path) -> tuple[np.ndarray, list[str]]:
+        labels, notes = read_mask_with_notes(path)
+        if labels.shape != self._size:
+            sizes = "is {}×{}, but the video {}×{}".format(*labels.shape[::-1], *self._size[::-1])
+            raise InputError(sizes, path, "give a mask of the video's size, as it is seen upright")
+        areas = _areas(labels)
+        if list(areas) == [VOID]:  # all it could mean
+            labels, areas = np.minimum(labels, 1), {1: areas[VOID]}
+        small = [i for i, area in areas.items() if area < self._min_area and i != VOID]
         labels[np.isin(labels, small)] = 0
-        return labels
+        return labels, notes
 
-    def _notes(self, path: Path, labels: np.ndarray) -> list[str]:
+    def _doubts(self, path: Path, labels: np.ndarray) -> list[str]:
         notes = []
-        ids, areas = np.unique(labels[labels > 0], return_counts=True)
-        for i, area in zip(ids.tolist(), areas.tolist(), strict=True):
+        for i, area in _areas(labels).items():
             if i == VOID:
                 notes.append(f"mask {path}: the {area} px of id 255 belong to no object: ids are from 1 to 254")
             elif not self._min_area and area < STRAY * labels.size:
-                advice = f"a stray edge? drop it with --min-area {area + 1}"
-                notes.append(f"mask {path}: id {i} has {area} px: {advice}")
+                notes.append(f"mask {path}: id {i} has {area} px: a stray edge? drop it with --min-area {area + 1}")
+            elif area > WHOLE * labels.size and all((side == i).any() for side in _sides(labels)):
+                share = f"covers {100 * area / labels.size:.0f} % and touches all four sides"
+                notes.append(f"mask {path}: object {i} {share}: if that is the background, invert the mask")
         return notes
 
-    def _problem(self, what: str, where: str | Path, fix: str) -> None:
-        self._problems.append(str(InputError(what, where, fix)))
+    def _from_first_object(self, areas: Mapping[int, Mapping[int, int]], problems: list[str]) -> tuple[int, ...]:
+        boxed = {box.frame for box in self._boxes}
+        frames = sorted(boxed | self._masks.keys())
+        for place, frame in enumerate(frames):
+            if frame in boxed or set(areas.get(frame, {})) - {VOID}:
+                return tuple(frames[place:])
+        if frames and not problems:
+            what = "holds no object" + (f" of {self._min_area} px or more" if self._min_area else "")
+            paths = [str(mask.path) for files in self._masks.values() for mask in files]
+            where = ", ".join(paths[:3]) + ", …" * (len(paths) > 3)
+            problems.append(str(InputError(what, where, "mark each object with its own id from 1 to 254")))
+        return ()
 
 
-def _inside(image: np.ndarray, box: Box, taken: np.ndarray) -> np.ndarray:
-    """(H, W) bool: the object in a box of a frame (H, W, 3) uint8 RGB, as GrabCut finds it in the box and half as much
-    around, without the pixels ``taken`` (H, W) bool by others; where it finds none, the ellipse that fills the box.
-    Raises InputError when others have taken all of it."""
-    height, width = taken.shape
-    top, left = max(0, box.y - box.height // 4), max(0, box.x - box.width // 4)
-    bottom = min(height, box.y + box.height + box.height // 4)
-    right = min(width, box.x + box.width + box.width // 4)
-    crop = np.s_[top:bottom, left:right]
-    inside, found = np.zeros(taken.shape, bool), np.zeros(taken.shape, bool)
-    inside[box.y : box.y + box.height, box.x : box.x + box.width] = True
-    found[crop] = _grabcut(image[crop], inside[crop])
-    found &= inside & ~taken
-    if not found.any():
-        ellipse = np.zeros(taken.shape, np.uint8)
-        middle = (box.x + (box.width - 1) / 2, box.y + (box.height - 1) / 2)
-        cv2.ellipse(ellipse, (middle, (box.width, box.height), 0), 1, cv2.FILLED)
-        found = (ellipse > 0) & inside & ~taken
-    if not found.any():
-        raise InputError("other objects cover it", str(box), "draw the box elsewhere, or leave it out")
-    return found
+def _joined(files: Sequence[GivenMask], masks: Sequence[np.ndarray]) -> tuple[np.ndarray, list[str]]:
+    """One label map (H, W) uint8 of the masks of a frame that hold one object each, later ones on top, and notes."""
+    own = [object_ids(labels) for labels in masks]
+    for mask, ids in zip(files, own, strict=True):
+        if len(ids) > 1:
+            fix = "give one mask with all ids, or each object its own"
+            raise InputError(f"holds {len(ids)} objects, and its frame has other masks", mask.path, fix)
+    told = [i for ids in own for i in ids]
+    apart = len(set(told)) == len(told) == len(files)  # their ids tell them apart
+    numbers = [mask.id or (own[n][0] if apart else n + 1) for n, mask in enumerate(files)]
+    if doubled := [mask for n, mask in enumerate(files) if numbers[n] in numbers[:n]]:
+        what = f"frame has two masks of object {numbers[files.index(doubled[0])]}"
+        raise InputError(what, doubled[0].path, "give one of each object")
+    if max(numbers) >= VOID:
+        raise InputError(f"would be object {max(numbers)}", files[-1].path, "use ids up to 254")
+    names = [mask.name or mask.path.name for mask in files]
+    notes = []
+    if len(files) > 1:
+        notes.append("masks of one frame are joined: " + ", ".join(map("{} is {}".format, numbers, names)))
+    joined = np.zeros_like(masks[0])
+    for i, name, labels in zip(numbers, names, masks, strict=True):
+        object_ = (labels > 0) & (labels < VOID)
+        if covered := int((joined[object_] > 0).sum()):
+            notes.append(f"mask {name}: lies on {covered:,} px of objects given before it, and is taken to be on top")
+        joined[object_] = i
+    return joined, notes
 
 
-def _grabcut(image: np.ndarray, inside: np.ndarray) -> np.ndarray:
-    """(h, w) bool: what stands out of an image (h, w, 3) uint8 RGB ``inside`` (h, w) bool; nothing when there are too
-    few pixels in it, or around, to tell them apart."""
-    scale = min(1.0, GRABCUT_SIDE / max(inside.shape))
-    small = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-    reduced = cv2.resize(inside.view(np.uint8), small.shape[1::-1], interpolation=cv2.INTER_NEAREST) > 0
-    mask = np.where(reduced, cv2.GC_PR_FGD, cv2.GC_BGD).astype(np.uint8)
-    if min(reduced.sum(), (~reduced).sum()) < 5:  # colour models that cv2.grabCut begins with
-        return np.zeros(inside.shape, bool)
-    cv2.setRNGSeed(0)  # the same box, the same object
-    cv2.grabCut(small, mask, (0, 0, 0, 0), np.zeros((1, 65)), np.zeros((1, 65)), 5, cv2.GC_INIT_WITH_MASK)
-    found = (mask == cv2.GC_PR_FGD).astype(np.float32)
-    return cv2.resize(found, inside.shape[::-1], interpolation=cv2.INTER_LINEAR) > 0.5
+def _parsed(texts: Sequence[str], size: tuple[int, int], problems: list[str]) -> list[Box]:
+    boxes: dict[tuple[int, int], Box] = {}
+    height, width = size
+    for text in texts:
+        try:
+            box = parse_box_option(text)
+        except InputError as error:
+            problems.append(str(error))
+            continue
+        if box.x + box.width > width or box.y + box.height > height:
+            what = f"reaches out of the frame of {width}×{height}"
+            problems.append(str(InputError(what, str(box), "give pixels of the frame")))
+        if other := boxes.get((box.frame, box.id)):
+            problems.append(str(InputError(f"the id is that of {other}", str(box), "give each object its own")))
+        boxes[box.frame, box.id] = box
+    return list(boxes.values())
+
+
+def _clashes(
+    boxes: Sequence[Box], masks: Mapping[int, Sequence[GivenMask]], areas: Mapping[int, Mapping[int, int]]
+) -> list[str]:
+    return [
+        str(InputError(f"the id is that of an object in {masks[box.frame][0].path}", str(box), "take another"))
+        for box in boxes
+        if box.id in areas.get(box.frame, {})
+    ]
+
+
+def _areas(labels: np.ndarray) -> dict[int, int]:
+    counts = np.bincount(labels.ravel(), minlength=256)
+    return {int(i): int(counts[i]) for i in np.flatnonzero(counts) if i}
+
+
+def _sides(labels: np.ndarray) -> tuple[np.ndarray, ...]:
+    return labels[0], labels[-1], labels[:, 0], labels[:, -1]
+
+
+def _few(notes: Sequence[str]) -> tuple[str, ...]:
+    told = tuple(dict.fromkeys(notes))
+    return (*told[:TOLD], f"and {len(told) - TOLD} more notes on masks") if len(told) > TOLD + 1 else told

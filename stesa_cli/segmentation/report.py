@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stesa_cli import __version__
-from stesa_cli.segmentation.prompts import Given
+from stesa_cli.segmentation.prompts import Prompt, Prompts
 
 if TYPE_CHECKING:
     from stesa_cli.segmentation.job import SegmentJob
@@ -26,12 +26,18 @@ class SegmentReport:
     height: int
     rate: str
     model: dict[str, Any]
-    given: Given
+    prompts: Prompts
+    boxes: list[dict[str, Any]] = field(default_factory=list)
     seen: dict[int, dict[int, tuple[int, float]]] = field(default_factory=dict)
     times: list[float] = field(default_factory=list)
     truncated: bool = False
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
+
+    def take(self, prompt: Prompt) -> None:
+        """Note what became of a prompt; a frame that is seen on the way back and forth has it once."""
+        self.boxes += [box for box in prompt.boxes if box not in self.boxes]
+        self.notes += [note for note in prompt.notes if note not in self.notes]
 
     @property
     def frames(self) -> int:
@@ -66,7 +72,7 @@ class SegmentReport:
     @property
     def warnings(self) -> list[str]:
         """What the user should look at."""
-        lines = [*self.given.notes, *self.notes]
+        lines = [*self.prompts.notes, *self.notes]
         for i in self.ids:
             gaps = self.lost(i)
             for begin, end in gaps[:TOLD]:
@@ -74,7 +80,7 @@ class SegmentReport:
                 lines.append(f"object {i} is lost at {self._moment(begin)} and {then}")
             if len(gaps) > TOLD:
                 lines.append(f"object {i} is lost {len(gaps) - TOLD} times more: see report.json")
-        if unused := [str(t) for t in self.given.frames if t >= self.frames]:
+        if unused := [str(t) for t in self.prompts.frames if t >= self.frames]:
             what = f"the masks of the frames {', '.join(unused)} were not used"
             lines.append(f"{what}: the video has {self.frames} frames, counted from 0")
         if self.seen and not self.seen[0]:
@@ -98,7 +104,7 @@ class SegmentReport:
             "input": {
                 "video": settings.pop("video"),
                 "masks": settings.pop("masks"),
-                "boxes": self.given.boxes,
+                "boxes": self.boxes,
                 "width": self.width,
                 "height": self.height,
                 "frames_per_second": self.rate,

@@ -17,7 +17,7 @@ from stesa_cli.inference.frame import FrameResult
 from stesa_cli.inference.segmenter import Segmenter
 from stesa_cli.masks import read_mask
 from stesa_cli.runtime import download
-from stesa_cli.segmentation.prompts import Given
+from stesa_cli.segmentation.prompts import Prompts
 from stesa_cli.segmentation.report import SegmentReport
 from stesa_cli.segmentation.results import WORK, Seen, SeenLog
 from stesa_cli.video.outputs import FORMATS, FrameOutput, OutputOptions, Write, open_outputs, read_soft
@@ -42,22 +42,22 @@ class Run:
         self,
         job: "SegmentJob",
         reader: VideoReader,
-        given: Given,
+        prompts: Prompts,
         on_frame: Callable[[int, int | None], None],
         stopped: Callable[[], bool],
         on_finetune: Callable[[int, int], None],
         goes_on: bool,
     ) -> None:
-        self.job, self.reader, self.given = job, reader, given
+        self.job, self.reader, self.prompts = job, reader, prompts
         self.on_frame, self.stopped, self.on_finetune = on_frame, stopped, on_finetune
         begun = time.perf_counter()
         network, info = load_network(job.weights)
         self.segmenter = Segmenter(network, job.config, job.device)
         self.max_mem_frames = self.segmenter.max_mem_frames
         model = {"weights": str(find_weights(job.weights)), "config": network.config.model_dump(), "info": info}
-        self.report = SegmentReport(job, reader.width, reader.height, str(reader.rate), model, given)
+        self.report = SegmentReport(job, reader.width, reader.height, str(reader.rate), model, prompts)
         self.report.seconds["loading"] = time.perf_counter() - begun
-        self.first = given.frames[0]
+        self.first = prompts.frames[0]
         self.turn = self.first if job.both_ways else -1  # on the way back: the frame that comes next
         sound = None if isinstance(job.video, int) or job.video.is_dir() or job.frames else job.video
         self.options = OutputOptions(job.binary, job.style, reader.rate, sound)
@@ -128,7 +128,9 @@ class Run:
                 yield result
 
     def _prompt(self, frame: Frame) -> np.ndarray | None:
-        return self.given.labels(frame.index, frame.image)
+        prompt = self.prompts.labels(frame.index, frame.image)
+        self.report.take(prompt)
+        return prompt.labels
 
     def _finetuning(self, done: int, of: int) -> None:
         self.on_finetune(done, of)
@@ -208,11 +210,11 @@ class Run:
     def _save(self) -> None:
         settings, report = self.job.to_dict(), self.report
         size, self.fresh = self.log.append(self.fresh), {}
-        self.segmenter.save(self.state, (settings, self.turn, size, report.seconds, self.given.boxes, self.given.notes))
+        self.segmenter.save(self.state, (settings, self.turn, size, report.seconds, report.boxes, report.notes))
 
     def _restore(self) -> None:
         notes = self.segmenter.restore(self.state)
-        settings, self.turn, size, self.report.seconds, self.given.boxes, self.given.notes = notes
+        settings, self.turn, size, self.report.seconds, self.report.boxes, self.report.notes = notes
         mine = self.job.to_dict()
         if other := [name for name in mine if mine[name] != settings.get(name)]:
             what = f"was begun with other options ({', '.join(other)})"

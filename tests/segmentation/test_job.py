@@ -280,7 +280,7 @@ def test_backwards_in_blocks(job, monkeypatch):
 
 def test_boxes_are_told_of(job):
     report = segment_video(replace(job, masks=(), boxes=("4=10,10,30,25",)))
-    assert report.given.boxes[0]["box"] == [10, 10, 30, 25] and report.areas(4)[0] == report.given.boxes[0]["area"] > 0
+    assert report.boxes[0]["box"] == [10, 10, 30, 25] and report.areas(4)[0] == report.boxes[0]["area"] > 0
 
 
 def test_finetuning_changes_the_decoder_and_survives_an_interruption(job, monkeypatch):
@@ -349,7 +349,7 @@ def test_a_camera(job, monkeypatch):
 def test_where_objects_were_lost_is_told(job):
     seen = {1: [9, 9, 0, 0, 7, 0], 2: [0, 0, 5, 5, 5, 5], 3: [4, 0, 4, 0, 4, 0]}
     report = SegmentReport(job, 64, 48, "25", {}, None)
-    report.given = type("Given", (), {"notes": ["a stray edge"], "boxes": [], "frames": [0, 99]})()
+    report.prompts = type("Prompts", (), {"notes": ["a stray edge"], "boxes": [], "frames": [0, 99]})()
     report.times = [t / 10 for t in range(6)]
     report.seen = {t: {i: (areas[t], 0.5) for i, areas in seen.items()} for t in range(6)}
     assert [report.lost(i) for i in seen] == [[(2, 4), (5, 6)], [], [(1, 2), (3, 4), (5, 6)]]

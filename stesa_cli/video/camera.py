@@ -32,6 +32,7 @@ def open_camera(number: int) -> VideoReader:
 
 class _Camera(VideoReader):
     def __init__(self, capture: cv2.VideoCapture, first: np.ndarray) -> None:
+        super().__init__()
         self._ahead = self._frames()  # and not several frames ahead
         self._capture = capture
         self.height, self.width = first.shape[:2]

@@ -1,240 +1,35 @@
-"""Videos and folders of frames as one stream of upright RGB frames, in order, in constant memory."""
+"""Opening what the user calls a video: a file, a folder of frames, or a file of many pages."""
 
 import re
-import subprocess
-from abc import ABC, abstractmethod
-from collections import deque
-from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Collection
 from fractions import Fraction
-from io import BufferedReader
 from pathlib import Path
-from typing import Self
-
-import cv2
-import numpy as np
-from PIL import Image, ImageOps
 
 from stesa_cli.errors import InputError
-from stesa_cli.video import ffmpeg
+from stesa_cli.video.frame_folder import PAGES, FolderReader, PagesReader
+from stesa_cli.video.stream import AHEAD, Frame, VideoReader, natural
+from stesa_cli.video.video_file import FfmpegReader, OpenCVReader
 
-IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
-AHEAD = 4  # frames decoded while the caller works on one
+__all__ = ["AHEAD", "FOLDER_RATE", "Frame", "VideoReader", "natural", "open_video"]
+
 FOLDER_RATE = Fraction(24)
 """Frames per second at which a folder of frames plays."""
 
 
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """One picture of a video, rotated as its metadata ask."""
-
-    image: np.ndarray  # (H, W, 3) uint8 RGB
-    index: int  # from 0
-    time: float  # seconds since the start of the file
-
-
-class VideoReader(ABC):
-    """A stream of frames, read once, from first to last; close it, or use it in a ``with`` block.
-
-    Decoding runs ahead in a thread. Iterating raises InputError when a frame of a folder is broken.
-    """
-
-    width: int  # pixels, after rotation
-    height: int
-    rate: Fraction  # nominal frames per second: of a variable rate, trust only the times of the frames
-    frame_count: int | None  # what the container declares: a hint, absent or wrong in many files
-    truncated_at: int | None = None  # after the last frame: their number, if the file is broken before its end
-    names: tuple[str, ...] = ()  # of the frames of a folder, without suffix
-
-    def __init__(self) -> None:
-        self._ahead = self._read_ahead()
-
-    def __iter__(self) -> Iterator[Frame]:
-        return self._ahead
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        self._ahead.close()
-
-    def _is_short(self, frames: int) -> bool:
-        """Whether there might be more than these: files written live declare nothing."""
-        return self.frame_count is None or frames < self.frame_count
-
-    @abstractmethod
-    def _frames(self) -> Generator[Frame]:
-        """The frames, as the thread decodes them."""
-
-    def _read_ahead(self) -> Generator[Frame]:
-        frames = self._frames()
-        pool = ThreadPoolExecutor(1)
-        try:
-            pending = deque(pool.submit(next, frames, None) for _ in range(AHEAD))
-            while frame := pending.popleft().result():
-                pending.append(pool.submit(next, frames, None))
-                yield frame
-        finally:
-            pool.shutdown(cancel_futures=True)
-
-
-def open_video(path: Path | str, folder_rate: Fraction = FOLDER_RATE) -> VideoReader:
-    """Open a video file, or a folder of images in natural order, which plays at ``folder_rate`` frames per second.
-    Raises InputError when there is no such file, or no frame in it."""
+def open_video(
+    path: Path | str, folder_rate: Fraction = FOLDER_RATE, pattern: str = "*", not_frames: Collection[Path] = ()
+) -> VideoReader:
+    """Open a video file, or, in natural order, the images of a folder that match ``pattern`` and are not among
+    ``not_frames`` (masks that lie there, too), or the pages of a TIFF or WebP file, at ``folder_rate`` frames a second.
+    Raises InputError when there is no such file, no frame in it, or anything is wrong with the files of a folder."""
+    if re.match(r"[a-z]+://", str(path)):
+        raise InputError("addresses are not read", path, "save the stream as a file, or use --camera for a camera")
     path = Path(path)
     if not path.exists():
         raise InputError("no such video", path, "give a video file or a folder of frames")
     if path.is_dir():
-        return _FolderReader(path, folder_rate)
-    told = _FfmpegReader(path)
-    return _OpenCVReader.instead_of(told) or told
-
-
-class _FolderReader(VideoReader):
-    def __init__(self, path: Path, rate: Fraction) -> None:
-        super().__init__()
-        images = (p for p in path.iterdir() if p.suffix.lower() in IMAGES and not p.name.startswith("."))
-        self._paths = sorted(images, key=lambda path: natural(path.name))
-        if not self._paths:
-            raise InputError("no images in this folder", path, "give a video file or a folder of JPEG or PNG frames")
-        self.rate, self.frame_count, self.names = rate, len(self._paths), tuple(path.stem for path in self._paths)
-        self.height, self.width = _read_image(self._paths[0]).shape[:2]
-
-    def _frames(self) -> Generator[Frame]:
-        for index, path in enumerate(self._paths):
-            image = _read_image(path)
-            if image.shape[:2] != (self.height, self.width):
-                size = f"{image.shape[1]}x{image.shape[0]}, but the first frame {self.width}x{self.height}"
-                raise InputError(f"is {size}", path, "give all frames one size")
-            yield Frame(image, index, float(index / self.rate))
-
-
-def natural(name: str) -> list[str | int]:
-    """A sort key that puts frame 2 before frame 10."""
-    return [int(part) if i % 2 else part for i, part in enumerate(re.split("([0-9]+)", name))]
-
-
-def _read_image(path: Path) -> np.ndarray:
-    try:
-        with Image.open(path) as image:
-            return np.array(ImageOps.exif_transpose(image).convert("RGB"))
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise InputError(f"cannot be read as an image ({error})", path, "remove or replace this frame") from error
-
-
-class _OpenCVReader(VideoReader):
-    """A video file that OpenCV decodes. It knows neither the exact rate nor where the first frame stands beside the
-    sound, nor why a file ends: for these it asks ffmpeg."""
-
-    def __init__(self, told: "_FfmpegReader", capture: cv2.VideoCapture, first: np.ndarray) -> None:
-        super().__init__()
-        self._path, self._capture, self._first, self._start = told.path, capture, first, told.start
-        self.width, self.height, self.rate, self.frame_count = told.width, told.height, told.rate, told.frame_count
-        told.close()
-
-    @classmethod
-    def instead_of(cls, told: "_FfmpegReader") -> Self | None:
-        """None when OpenCV decodes no first frame (AV1 in its wheel), or another one than ffmpeg."""
-        capture = cv2.VideoCapture(str(told.path.absolute()), cv2.CAP_FFMPEG)
-        found, first = capture.read()
-        if found and first.shape == (told.height, told.width, 3):
-            return cls(told, capture, first)
-        capture.release()
-        return None
-
-    def _frames(self) -> Generator[Frame]:
-        image: np.ndarray | None = self._first
-        index = 0
-        begin = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        while image is not None:
-            passed = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 - begin
-            if index and not passed:  # a stream without times
-                passed = float(index / self.rate)
-            yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), index, self._start + passed)
-            index += 1
-            _, image = self._capture.read()
-        if self._is_short(index) and ffmpeg.complains(self._path):
-            self.truncated_at = index
-
-    def close(self) -> None:
-        super().close()
-        self._capture.release()
-
-
-class _FfmpegReader(VideoReader):
-    """Raw frames come through ffmpeg's standard output; its ``showinfo`` filter tells their size, exact rate and
-    times in the log, always before the frame itself, so reading line and frame by turns cannot lock."""
-
-    _LINE = re.compile(
-        rb"\[Parsed_showinfo_0 .* pts: *(?P<pts>\S+) .* s:(?P<width>\d+)x(?P<height>\d+) "
-        rb"|\[Parsed_showinfo_0 .* config in time_base: (?P<tick>\d+/\d+), frame_rate: (?P<rate>\d+/\d+)"
-        rb"|  Duration: (?P<hours>\d+):(?P<minutes>\d+):(?P<seconds>[\d.]+)"
-        rb"|  Stream .* Video: .* (?P<fps>[\d.]+) fps"
-        rb"|\[(?:error|fatal)\] (?P<error>.*)"
-    )
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.path = path
-        self._closed = False
-        self._said: dict[str, str] = {}  # the last value of everything ffmpeg's log has told so far
-        output = [*ffmpeg.EACH_FRAME, "-vf", "showinfo=checksum=0", "-pix_fmt", "rgb24", "-f", "rawvideo", "pipe:1"]
-        self._process = ffmpeg.start(
-            ["-v", "level+info", "-i", ffmpeg.url(path), *output], subprocess.DEVNULL, subprocess.PIPE, subprocess.PIPE
-        )
-        assert isinstance(self._process.stdout, BufferedReader) and self._process.stderr
-        self._images, self._log = self._process.stdout, self._process.stderr
-        if not self._announced():
-            self.close()
-            reason = self._said.get("error", "it is empty")
-            raise InputError(f"no frame can be decoded ({reason})", path, "give a video that plays")
-        said = self._said
-        self.width, self.height = int(said["width"]), int(said["height"])
-        self.rate = _fraction(said["rate"]) or Fraction(25)
-        length = int(said.get("hours", 0)) * 3600 + int(said.get("minutes", 0)) * 60 + float(said.get("seconds", 0))
-        self.frame_count = round(length * float(said.get("fps", self.rate))) or None
-        self.start = self._time(0)
-
-    def _announced(self) -> bool:
-        """Read the log up to the next frame; False at its end."""
-        for line in self._log:
-            if match := self._LINE.search(line):
-                self._said |= {k: v.decode(errors="replace") for k, v in match.groupdict().items() if v is not None}
-                if match["pts"]:
-                    return True
-        return False
-
-    def _frames(self) -> Generator[Frame]:
-        index = 0
-        while True:
-            image = np.empty((self.height, self.width, 3), np.uint8)
-            time = self._time(index)
-            if self._images.readinto(image.data) < image.nbytes:
-                break
-            yield Frame(image, index, time)
-            index += 1
-            if not self._announced():
-                break
-        if "error" in self._said and self._is_short(index) and not self._closed:
-            self.truncated_at = index
-
-    def _time(self, index: int) -> float:
-        pts = self._said["pts"]
-        return float(index / self.rate if pts.startswith("NOPTS") else int(pts) * _fraction(self._said["tick"]))
-
-    def close(self) -> None:
-        self._closed = True
-        self._process.kill()  # so that a pending read ends at once
-        super().close()
-        with self._process:
-            """Its pipes are closed, and it is waited for."""
-
-
-def _fraction(text: str) -> Fraction:
-    """ "30000/1001" as a number; 0 when it is unknown, such as "0/0" or "1/0"."""
-    numerator, denominator = map(int, text.split("/"))
-    return Fraction(numerator, denominator or 1) if denominator else Fraction(0)
+        return FolderReader(path, folder_rate, pattern, not_frames)
+    if path.suffix.lower() in PAGES:
+        return PagesReader(path, folder_rate)
+    told = FfmpegReader(path)
+    return OpenCVReader.instead_of(told) or told

@@ -12,7 +12,7 @@ from PIL import Image
 
 from stesa_cli.errors import InputError
 from stesa_cli.video import ffmpeg as ffmpeg_room
-from stesa_cli.video import reading
+from stesa_cli.video import frame_folder, stream, video_file
 from stesa_cli.video.reading import open_video
 
 from ..clips import ffmpeg, make_video, number_of, numbered
@@ -116,7 +116,7 @@ def test_a_wrong_declared_length_is_no_truncation(tmp_path: Path, options: list[
     plain, path = make_video(tmp_path / "plain.mp4", *options, *uneven), tmp_path / "a.mkv"
     ffmpeg("-i", str(plain), "-f", "lavfi", "-i", "anullsrc=d=5", "-map", "0", "-map", "1", "-c:v", "copy", str(path))
     with open_video(path) as reader:
-        assert len(list(reader)) == 12 and isinstance(reader, reading._FfmpegReader) == bool(options)
+        assert len(list(reader)) == 12 and isinstance(reader, video_file.FfmpegReader) == bool(options)
         assert reader.frame_count and reader.frame_count > 80 and reader.truncated_at is None
 
 
@@ -170,14 +170,16 @@ def test_reading_runs_ahead_but_not_far(tmp_path: Path, monkeypatch: pytest.Monk
     for i in range(20):
         Image.fromarray(numbered(i)).save(tmp_path / f"{i}.png")
     read: list[Path] = []
-    true_read = reading._read_image
-    monkeypatch.setattr(reading, "_read_image", lambda path: (read.append(path), true_read(path))[1])
+    true_read = frame_folder.read_picture
+    monkeypatch.setattr(
+        frame_folder, "read_picture", lambda path, scale: (read.append(path), true_read(path, scale))[1]
+    )
     with open_video(tmp_path) as reader:
         next(iter(reader))
         deadline = time.monotonic() + 30
-        while len(read) < reading.AHEAD + 2 and time.monotonic() < deadline:
+        while len(read) < stream.AHEAD + 1 and time.monotonic() < deadline:
             time.sleep(0.01)
-    assert len(read) == reading.AHEAD + 2  # the one in hand, those ahead of it, and the first again, for its size
+    assert len(read) == stream.AHEAD + 1  # the one in hand, those ahead of it
 
 
 @pytest.mark.parametrize("options", [[], ["-c:v", "libaom-av1", "-cpu-used", "8"]], ids=["OpenCV", "ffmpeg"])
@@ -190,7 +192,7 @@ def test_closing_early_stops_decoding_and_leaves_nothing(
     monkeypatch.setattr(ffmpeg_room, "start", lambda *a: (started.append(true_start(*a)), started[-1])[1])
     before = threading.active_count()
     with open_video(path) as reader:
-        assert isinstance(reader, reading._FfmpegReader) == bool(options)
+        assert isinstance(reader, video_file.FfmpegReader) == bool(options)
         next(iter(reader))
     assert [process.poll() in (None, 0) for process in started] == [False] and threading.active_count() == before
     reader.close()  # again does no harm

@@ -1,0 +1,183 @@
+"""Folders of frames as people have them: what is a frame, in what order, and what is told of before the first."""
+
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+
+from stesa_cli.errors import InputError
+from stesa_cli.video.reading import open_video
+
+from ..clips import number_of, numbered
+
+FIVE = [f"{i:05d}.jpg" for i in range(5)]
+
+
+def save(folder: Path, *names: str, mode: str = "RGB", size: tuple[int, int] = (64, 48)) -> Path:
+    """Numbered frames of these names."""
+    folder.mkdir(exist_ok=True)
+    for i, name in enumerate(names):
+        picture = Image.fromarray(numbered(i, *size))
+        picture = picture.quantize(8) if mode == "P" else picture.convert(mode)
+        options = {"quality": 95} if name.lower().endswith(("jpg", "jpeg")) else {}
+        picture.save(folder / name, **options)
+    return folder
+
+
+def numbers(path: Path) -> list[int]:
+    with open_video(path) as reader:
+        return [number_of(frame.image) for frame in reader]
+
+
+def refusal(folder: Path | str, **options: Any) -> str:
+    with pytest.raises(InputError) as caught:
+        open_video(folder, **options)
+    assert "\n" not in str(caught.value) and caught.value.fix
+    return str(caught.value)
+
+
+def test_the_same_frame_twice_is_refused(tmp_path: Path) -> None:
+    save(tmp_path / "a", *FIVE, *[name.replace("jpg", "png") for name in FIVE])
+    line = refusal(tmp_path / "a")
+    assert "two files for frame 00000 (00000.jpg, 00000.png), and for 4 more; remove one kind" in line
+    with open_video(tmp_path / "a", pattern="*.jpg") as reader:
+        assert len(list(reader)) == 5
+    assert "no images in this folder match *.bmp" in refusal(tmp_path / "a", pattern="*.bmp")
+    save(tmp_path / "b", "0.jpg", "1.jpg", "1.JPEG")
+    assert "two files for frame 1" in refusal(tmp_path / "b")
+
+
+@pytest.mark.parametrize(
+    ("names", "mode", "size"),
+    [
+        (["00000.png"], "P", (64, 48)),
+        (["00000.png"], "L", (64, 48)),
+        (["mask.png"], "L", (64, 48)),
+        (["mask.jpg"], "RGB", (60, 40)),
+        (["00000.png", "00001.png", "00002.png", "00003.png", "00004.png"], "P", (64, 48)),
+        (["00000_mask.png", "00003_mask.png"], "1", (64, 48)),
+    ],
+)
+def test_masks_among_the_frames_are_no_frames(
+    tmp_path: Path, names: list[str], mode: str, size: tuple[int, int]
+) -> None:
+    save(save(tmp_path, *FIVE), *names, mode=mode, size=size)
+    assert numbers(tmp_path) == list(range(5))
+    with open_video(tmp_path) as reader:
+        assert reader.notes == [f"{', '.join(names)}: no frame of this video, so left out"]
+        assert reader.names == tuple(name[:5] for name in FIVE)
+
+
+def test_a_given_mask_is_no_frame(tmp_path: Path) -> None:
+    save(save(tmp_path, *FIVE), "red on black.png")
+    with open_video(tmp_path) as reader:
+        assert len(list(reader)) == 6 and "red on black.png: named unlike the other frames" in reader.notes[0]
+    with open_video(tmp_path, not_frames=[tmp_path / "x" / ".." / "red on black.png"]) as reader:
+        assert len(list(reader)) == 5 and "left out" in reader.notes[0]
+    first = save(tmp_path / "png", "00000.png", mode="P")
+    for i in (1, 2, 3):
+        Image.fromarray(numbered(i)).save(first / f"{i:05d}.png")
+    assert numbers(first) == [1, 2, 3]
+
+
+def test_frames_of_few_colours_stay_frames(tmp_path: Path) -> None:
+    names = [f"{i}.png" for i in range(6)]
+    save(save(save(tmp_path, *names), *names[:3], mode="P"), names[0], mode="L")
+    with open_video(tmp_path) as reader:
+        assert len(list(reader)) == 6 and reader.notes == []
+
+
+def test_all_that_is_wrong_with_frames_is_said_before_the_first(tmp_path: Path) -> None:
+    save(tmp_path, *[f"{i}.png" for i in range(10)])
+    Image.new("RGB", (60, 40)).save(tmp_path / "2.png")
+    (tmp_path / "4.png").write_bytes((tmp_path / "4.png").read_bytes()[:-30])
+    (tmp_path / "6.png").write_text("no image")
+    (tmp_path / "12.png").mkdir()
+    line = refusal(tmp_path)
+    for words in ("2.png: is 60x40", "4.png: cannot be read", "6.png: cannot be read", "12.png: is a folder"):
+        assert words in line
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["-2.png", "-1.png", "0.png", "1.png", "10.png"],
+        ["0.5.png", "0.75.png", "1.2.png", "1.25.png"],
+        ["a1.PNG", "A2.png", "a3.Png", "a010.png"],
+        ["shot.9.jpg.png", "shot.10.jpg.png"],
+        ["08.png", "9.png", "0010.png"],
+        ["1403636579.763555.png", "1403636579.813555.png", "1403636580.013555.png"],
+    ],
+)
+def test_frames_are_in_the_order_of_their_numbers(tmp_path: Path, names: list[str]) -> None:
+    save(save(tmp_path, *names), ".hidden.png", "._0.png")
+    (tmp_path / "Thumbs.db").write_text("Windows was here")
+    assert numbers(tmp_path) == list(range(len(names)))
+    with open_video(tmp_path) as reader:
+        assert reader.names == tuple(name[: name.rindex(".")] for name in names)
+
+
+def test_gaps_in_the_numbers_are_told_of(tmp_path: Path) -> None:
+    with open_video(save(tmp_path / "a", "00000.png", "00005.png", "00010.png")) as reader:
+        assert reader.notes == []
+    with open_video(save(tmp_path / "b", "f1.png", "f2.png", "f3.png", "f6.png")) as reader:
+        assert reader.notes == ["the numbers of the frames jump: after f3 comes f6"]
+
+
+@pytest.mark.parametrize(
+    ("factor", "dtype", "kind"),
+    [(257, np.uint16, "png"), (257, np.uint16, "tif"), (16, np.uint16, "tif"), (1 / 255, np.float32, "tif")],
+)
+def test_deep_frames_are_scaled_by_their_depth(tmp_path: Path, factor: float, dtype: type, kind: str) -> None:
+    pictures = [numbered(i)[..., 1].astype(np.float64) for i in range(12)]
+    for i, picture in enumerate(pictures):
+        Image.fromarray((picture * factor).round(6).astype(dtype)).save(tmp_path / f"{i}.{kind}")
+    with open_video(tmp_path) as reader:
+        found = [frame.image for frame in reader]
+        assert "become 0 to 255" in reader.notes[0]
+    for image, picture in zip(found, pictures, strict=True):
+        assert np.abs(image.astype(int) - picture[..., None]).max() <= 1
+
+
+@pytest.mark.parametrize("kind", ["png", "tif"])
+def test_deep_colours_keep_their_depth(tmp_path: Path, kind: str) -> None:
+    for i in range(3):
+        cv2.imwrite(str(tmp_path / f"{i}.{kind}"), numbered(i)[..., ::-1].astype(np.uint16) * 16)  # 12 of 16 bits
+    assert numbers(tmp_path) == [0, 1, 2]
+    with open_video(tmp_path) as reader:
+        assert np.abs(next(iter(reader)).image.astype(int) - numbered(0)).max() <= 1
+
+
+def test_a_narrow_range_is_stretched(tmp_path: Path) -> None:
+    values = np.linspace(20_000, 22_000, 48 * 64).reshape(48, 64)
+    for i in range(3):
+        Image.fromarray((values + 100 * i).astype(np.uint16)).save(tmp_path / f"{i}.png")
+    with open_video(tmp_path) as reader:
+        frames = [frame.image for frame in reader]
+        assert reader.notes == ["frames of uint16: 20000 to 22200 become 0 to 255"]
+    assert frames[0].min() == 0 and frames[2].max() == 255 and 8 < frames[1].min() < 14
+
+
+def test_a_file_of_pages_is_a_video(tmp_path: Path) -> None:
+    pages = [Image.fromarray(numbered(i)) for i in range(12)]
+    for kind, options in {"tif": {}, "webp": {"lossless": True}}.items():
+        pages[0].save(tmp_path / f"a.{kind}", save_all=True, append_images=pages[1:], **options)
+        assert numbers(tmp_path / f"a.{kind}") == list(range(12))
+    deep = [Image.fromarray(numbered(i)[..., 1] * np.uint16(257)) for i in range(12)]
+    deep[0].save(tmp_path / "b.tiff", save_all=True, append_images=deep[1:])
+    with open_video(tmp_path / "b.tiff", Fraction(10)) as reader:
+        images = [frame.image for frame in reader]
+        assert reader.describe() == "64×48, 10 frames/s, 12 pages"
+    assert all((image[..., 0] == numbered(i)[..., 1]).all() for i, image in enumerate(images))
+    folder = save(tmp_path / "f", "1.png")
+    pages[0].save(folder / "0.tif", save_all=True, append_images=pages[1:])
+    assert "0.tif: holds 12 pages" in refusal(folder)
+
+
+def test_addresses_are_not_read() -> None:
+    for address in ("https://example.org/a.mp4", "rtsp://camera/1"):
+        assert "addresses are not read" in refusal(address)

@@ -1,6 +1,8 @@
 """The one family of errors a user can cause or mend. The command line prints such an error as one line and exits 1;
 any other exception is a bug and keeps its traceback."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -26,3 +28,25 @@ class OutputError(StesaError):
 
 class ConfigError(StesaError):
     """A setting, config file or checkpoint that does not fit."""
+
+
+class Problems:
+    """All that is wrong, to be told at once."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+        self._kind: type[StesaError] = ConfigError
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note a StesaError that the block raises, and go on after it."""
+        try:
+            yield
+        except StesaError as error:
+            self.found.append(str(error))
+            self._kind = type(error)
+
+    def tell(self) -> None:
+        """Raise a StesaError, of the kind of the last one noted, when there is any problem."""
+        if self.found:
+            raise self._kind("; ".join(dict.fromkeys(self.found)))

@@ -16,6 +16,7 @@ from stesa_cli.commands.options import (
     PresetOption,
     QualityOption,
     SizeOption,
+    WeightsOption,
     inference_config,
 )
 from stesa_cli.errors import StesaError
@@ -74,7 +75,11 @@ def segment(
     rate: Annotated[
         str, typer.Option(metavar="FPS", help="Frames per second of a folder of frames, such as 25 or 30000/1001.")
     ] = "24",
-    weights: Annotated[str, typer.Option(help="Weights by name or .safetensors file.")] = "stesa",
+    pattern: Annotated[str, typer.Option(help="Which files of a folder are its frames, such as '*.jpg'.")] = "*",
+    names: Annotated[
+        Literal["frames", "index"], typer.Option(help="Name results after the frames of a folder, or count from 0.")
+    ] = "frames",
+    weights: WeightsOption = "stesa",
     device: DeviceOption = "auto",
     precision: Annotated[Literal["auto", "bf16", "fp16", "fp32"], typer.Option(help="Arithmetic.")] = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results in the output folder.")] = False,
@@ -113,6 +118,8 @@ def segment(
             both_ways=both_ways,
             frames=frames,
             rate=_rate(rate),
+            pattern=pattern,
+            names=names,
             config=config,
             weights=weights,
             device=device,
@@ -138,6 +145,7 @@ def segment(
                         _task(bar, f"Segmenting {job.name}"),
                         stop.is_set,
                         _task(bar, f"Finetuning to {job.name}", unit="steps"),
+                        lambda line: console.print(line, soft_wrap=True),
                     )
             except Interrupted as interruption:
                 console.print(str(interruption))

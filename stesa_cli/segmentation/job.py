@@ -6,21 +6,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from stesa_cli.errors import ConfigError, InputError, StesaError
+from stesa_cli.errors import ConfigError, InputError, Problems, StesaError
 from stesa_cli.files import write_text
 from stesa_cli.inference.config import InferenceConfig
 from stesa_cli.segmentation.paths import outputs_for
 from stesa_cli.segmentation.prompts import Prompts
 from stesa_cli.segmentation.report import SegmentReport
 from stesa_cli.segmentation.results import REPORT, TIMELINE, WORK, check_room, clear
-from stesa_cli.segmentation.run import Run
+from stesa_cli.segmentation.run import Run, open_source
 from stesa_cli.segmentation.timeline import draw_timeline
-from stesa_cli.video.camera import open_camera
 from stesa_cli.video.outputs import FORMATS
 from stesa_cli.video.overlay import DEFAULT_STYLE, OverlayStyle
-from stesa_cli.video.reading import FOLDER_RATE, open_video
+from stesa_cli.video.reading import FOLDER_RATE
 
 
 @dataclass(frozen=True)
@@ -28,7 +27,8 @@ class SegmentJob:
     """What to segment, how, and where to put it.
 
     ``video`` is a file, a folder of frames or the number of a camera; ``masks`` and ``boxes`` are texts as on the
-    command line (see ``segmentation.prompts``); ``rate`` frames per second of a folder of frames; ``save`` some of the
+    command line (see ``segmentation.prompts``). Of a folder of frames, ``rate`` is frames per second, ``pattern``
+    chooses its files, and results are named after its ``frames``, or by their ``index``. ``save`` is some of the
     FORMATS."""
 
     video: Path | int
@@ -39,6 +39,8 @@ class SegmentJob:
     both_ways: bool = False
     frames: int | None = None
     rate: Fraction = FOLDER_RATE
+    pattern: str = "*"
+    names: Literal["frames", "index"] = "frames"
     config: InferenceConfig = field(default_factory=InferenceConfig)
     weights: str = "stesa"
     device: str = "auto"
@@ -86,9 +88,10 @@ def segment_video(
     on_frame: Callable[[int, int | None], None] = lambda done, of: None,
     stopped: Callable[[], bool] = lambda: False,
     on_finetune: Callable[[int, int], None] = lambda done, of: None,
+    on_start: Callable[[str], None] = lambda line: None,
 ) -> SegmentReport:
-    """Run the job in constant memory; ``on_frame`` hears the frames done and, as a hint, how many there may be;
-    ``on_finetune`` the steps of the finetuning before that.
+    """Run the job in constant memory. ``on_start`` hears what was understood of video and masks, ``on_finetune`` the
+    steps of the finetuning, ``on_frame`` the frames done and, as a hint, how many there may be.
 
     With ``resume``, a run that was interrupted goes on, and ends as if it had not been. Raises InputError for a video
     or mask that does not serve, OutputError when the folder holds results or is full, Interrupted soon after
@@ -97,13 +100,19 @@ def segment_video(
         raise ConfigError("a camera shows nothing twice", fix="leave out --resume and --both-ways")
     for kind in job.save:
         FORMATS[kind].require()
-    with open_camera(job.video) if isinstance(job.video, int) else open_video(job.video, job.rate) as reader:
+    problems, goes_on = Problems(), False
+    with problems.noted():
+        goes_on = check_room(job.output, job.video, overwrite, resume)
+    with problems.noted():
+        reader = open_source(job)
+    problems.tell()
+    with reader:
         prompts = Prompts(job.masks, job.boxes, (reader.height, reader.width), job.min_area, reader.names)
         if job.frames and prompts.frames[0] >= job.frames:
             what = f"the first mask is of frame {prompts.frames[0]}, but --frames {job.frames} stops before"
             raise InputError(what, str(job.video), "frames count from 0")
-        goes_on = check_room(job.output, overwrite, resume, resumable=not isinstance(job.video, int))
         run = Run(job, reader, prompts, on_frame, stopped, on_finetune, goes_on)
+        on_start(run.report.understood)
         if not goes_on:
             clear(job.output)
         try:
@@ -114,7 +123,7 @@ def segment_video(
             raise
     report = run.report
     areas, confidence = ({i: each(i) for i in report.ids} for each in (report.areas, report.confidence))
-    draw_timeline(job.output / TIMELINE, report.times, areas, confidence, report.width * report.height)
+    draw_timeline(job.output / TIMELINE, report.times, areas, confidence, reader.width * reader.height)
     write_text(job.output / REPORT, json.dumps(report.to_dict(), indent=1))
     shutil.rmtree(job.output / WORK, ignore_errors=True)
     return report

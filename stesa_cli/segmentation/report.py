@@ -9,6 +9,7 @@ import numpy as np
 
 from stesa_cli import __version__
 from stesa_cli.segmentation.prompts import Prompt, Prompts
+from stesa_cli.video.reading import VideoReader
 
 if TYPE_CHECKING:
     from stesa_cli.segmentation.job import SegmentJob
@@ -22,9 +23,7 @@ class SegmentReport:
     """What ``report.json`` says. ``seen``: of each frame the area in pixels and the mean probability of each object."""
 
     job: SegmentJob
-    width: int
-    height: int
-    rate: str
+    reader: VideoReader
     model: dict[str, Any]
     prompts: Prompts
     boxes: list[dict[str, Any]] = field(default_factory=list)
@@ -33,6 +32,11 @@ class SegmentReport:
     truncated: bool = False
     notes: list[str] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(PHASES, 0.0))
+
+    @property
+    def understood(self) -> str:
+        """One line on what was understood of the video and of what is given."""
+        return f"{self.job.name}: {self.reader.describe()}; {self.prompts.describe()}"
 
     def take(self, prompt: Prompt) -> None:
         """Note what became of a prompt; a frame that is seen on the way back and forth has it once."""
@@ -72,7 +76,7 @@ class SegmentReport:
     @property
     def warnings(self) -> list[str]:
         """What the user should look at."""
-        lines = [*self.prompts.notes, *self.notes]
+        lines = [*self.reader.notes, *self.prompts.notes, *self.notes]
         for i in self.ids:
             gaps = self.lost(i)
             for begin, end in gaps[:TOLD]:
@@ -105,9 +109,10 @@ class SegmentReport:
                 "video": settings.pop("video"),
                 "masks": settings.pop("masks"),
                 "boxes": self.boxes,
-                "width": self.width,
-                "height": self.height,
-                "frames_per_second": self.rate,
+                "understood": self.understood,
+                "width": self.reader.width,
+                "height": self.reader.height,
+                "frames_per_second": str(self.reader.rate),
                 "truncated": self.truncated,
             },
             "frames": self.frames,

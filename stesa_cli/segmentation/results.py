@@ -26,11 +26,13 @@ def was_truncated(output: Path) -> bool:
         raise InputError("is no report of stesa segment", output / REPORT, "begin anew with --overwrite") from error
 
 
-def check_room(output: Path, overwrite: bool, resume: bool, resumable: bool) -> bool:
-    """Whether the folder holds an interrupted run to go on with. Raises OutputError when it holds anything that the run
-    would replace unasked, or that no run of ours has written."""
+def check_room(output: Path, video: Path | int, overwrite: bool, resume: bool) -> bool:
+    """Whether the folder holds an interrupted run to go on with. Raises OutputError when it is that of the frames of
+    the video, or holds anything that the run would replace unasked, or that no run of ours has written."""
     if output.exists() and not output.is_dir():
         raise OutputError("is a file, not a folder", output, "choose another --output")
+    if isinstance(video, Path) and video.resolve() == output.resolve():
+        raise OutputError("holds the frames themselves", output, "choose another --output")
     found = _results(output)
     if found and not ((output / WORK).exists() or (output / REPORT).is_file()):
         raise OutputError(f"holds {found[0].name}, but not from stesa segment", output, "choose another --output")
@@ -40,7 +42,7 @@ def check_room(output: Path, overwrite: bool, resume: bool, resumable: bool) -> 
         if is_finished(output):
             raise OutputError("holds results already", output, "choose another --output, or add --overwrite")
         fix = "choose another --output, or add --overwrite to begin anew"
-        if resumable:
+        if not isinstance(video, int):
             fix = "add --resume to go on with it, or --overwrite to begin anew"
         raise OutputError("holds an interrupted run", output, fix)
     return False

@@ -17,9 +17,11 @@ from stesa_cli.inference.frame import FrameResult
 from stesa_cli.inference.segmenter import Segmenter
 from stesa_cli.masks import read_mask
 from stesa_cli.runtime import download
+from stesa_cli.segmentation.mask_options import masks_by_frame
 from stesa_cli.segmentation.prompts import Prompts
 from stesa_cli.segmentation.report import SegmentReport
 from stesa_cli.segmentation.results import WORK, Seen, SeenLog
+from stesa_cli.video.camera import open_camera
 from stesa_cli.video.outputs import FORMATS, FrameOutput, OutputOptions, Write, open_outputs, read_soft
 from stesa_cli.video.reading import Frame, VideoReader, open_video
 
@@ -55,7 +57,7 @@ class Run:
         self.segmenter = Segmenter(network, job.config, job.device)
         self.max_mem_frames = self.segmenter.max_mem_frames
         model = {"weights": str(find_weights(job.weights)), "config": network.config.model_dump(), "info": info}
-        self.report = SegmentReport(job, reader.width, reader.height, str(reader.rate), model, prompts)
+        self.report = SegmentReport(job, reader, model, prompts)
         self.report.seconds["loading"] = time.perf_counter() - begun
         self.first = prompts.frames[0]
         self.turn = self.first if job.both_ways else -1  # on the way back: the frame that comes next
@@ -82,7 +84,7 @@ class Run:
         write_text(self.work / "begun", "")  # tells that the run is not finished
         sweep(job.output)
         if self.turn >= 0 < self.first and not isinstance(job.video, int):
-            self._stretches(self._backwards(job.video), self._record)
+            self._stretches(self._backwards(), self._record)
         with open_outputs(job.output, self.whole, self.options) as show:
 
             def go_on(result: FrameResult | FrameOutput, write: Write) -> None:
@@ -114,13 +116,13 @@ class Run:
             self.segmenter.reset(keep_finetuned=True)
         yield from self.segmenter.propagate(chain([frame], frames), self._prompt, self._finetuning)
 
-    def _backwards(self, video: Path) -> Iterator[FrameResult]:
+    def _backwards(self) -> Iterator[FrameResult]:
         """The results of the frames from ``turn`` on back to the first."""
 
         def prompt(frame: Frame) -> np.ndarray | None:
             return self._prompt(frame) if frame.index == self.first else None
 
-        for result in self.segmenter.propagate(backwards(video, self.turn), prompt, self._finetuning):
+        for result in self.segmenter.propagate(backwards(self.job, self.turn), prompt, self._finetuning):
             if not result.ids:
                 raise self._no_first(result.index + 1)
             self.turn = result.index - 1
@@ -205,7 +207,8 @@ class Run:
         return FrameOutput(name, frame.index, frame.time, frame.image, labels, ids, soft)
 
     def _name(self, index: int) -> str:
-        return f"{index:05d}"
+        named = self.reader.names and self.job.names == "frames"
+        return self.reader.names[index] if named else f"{index:05d}"
 
     def _save(self) -> None:
         settings, report = self.job.to_dict(), self.report
@@ -222,11 +225,19 @@ class Run:
         self.report.seen = self.log.read(size)
 
 
-def backwards(video: Path, last: int) -> Iterator[Frame]:
+def open_source(job: "SegmentJob") -> VideoReader:
+    """The video or camera of a job. Raises InputError as ``open_video`` and ``open_camera`` do."""
+    if isinstance(job.video, int):
+        return open_camera(job.video)
+    masks = [mask.path for files in masks_by_frame(job.masks)[0].values() for mask in files]
+    return open_video(job.video, job.rate, job.pattern, not_frames=masks)
+
+
+def backwards(job: "SegmentJob", last: int) -> Iterator[Frame]:
     """The frames from number ``last`` down to 0. Every block of them is decoded from the start of the file on, as
     seeking is exact in few containers only."""
     while last >= 0:
-        with open_video(video) as reader:
+        with open_source(job) as reader:
             block = max(1, int(BLOCK / (3 * reader.width * reader.height)))
             frames = list(islice(reader, max(0, last + 1 - block), last + 1))
         yield from reversed(frames)

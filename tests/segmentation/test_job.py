@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,15 +17,14 @@ from stesa_cli.inference import finetune
 from stesa_cli.inference.config import InferenceConfig
 from stesa_cli.inference.segmenter import Segmenter
 from stesa_cli.masks import read_mask, write_mask
-from stesa_cli.segmentation import job as job_module
 from stesa_cli.segmentation import run
 from stesa_cli.segmentation.job import SegmentJob, segment_video
 from stesa_cli.segmentation.report import SegmentReport
 from stesa_cli.segmentation.results import SeenLog, is_finished, was_truncated
 from stesa_cli.segmentation.run import Interrupted
-from stesa_cli.video.reading import open_video
+from stesa_cli.video.reading import VideoReader, open_video
 
-from ..clips import make_video
+from ..clips import make_video, numbered
 from ..networks import tiny_weights
 
 EVERYTHING = ("masks", "objects", "overlay", "soft", "alpha", "webm", "rle", "npz")
@@ -273,7 +273,7 @@ def test_a_first_mask_beyond_the_end(job, both_ways):
 def test_backwards_in_blocks(job, monkeypatch):
     forwards = pictures(job.video)
     monkeypatch.setattr(run, "BLOCK", 3 * 64 * 48 * 4)
-    backwards = list(run.backwards(job.video, 6))
+    backwards = list(run.backwards(job, 6))
     assert [frame.index for frame in backwards] == [6, 5, 4, 3, 2, 1, 0]
     assert all((frame.image == forwards[frame.index]).all() for frame in backwards)
 
@@ -336,7 +336,7 @@ def test_the_fast_preset(job):
 
 
 def test_a_camera(job, monkeypatch):
-    monkeypatch.setattr(job_module, "open_camera", lambda number: open_video(job.video))
+    monkeypatch.setattr(run, "open_camera", lambda number: open_video(job.video))
     report = segment_video(replace(job, video=0))
     assert report.frames == 5 and json.loads((job.output / "report.json").read_text())["input"]["video"] == "0"
     live = replace(job, video=0, frames=None, output=job.output / "live")
@@ -348,8 +348,8 @@ def test_a_camera(job, monkeypatch):
 
 def test_where_objects_were_lost_is_told(job):
     seen = {1: [9, 9, 0, 0, 7, 0], 2: [0, 0, 5, 5, 5, 5], 3: [4, 0, 4, 0, 4, 0]}
-    report = SegmentReport(job, 64, 48, "25", {}, None)
-    report.prompts = type("Prompts", (), {"notes": ["a stray edge"], "boxes": [], "frames": [0, 99]})()
+    prompts = SimpleNamespace(notes=["a stray edge"], frames=[0, 99])
+    report = SegmentReport(job, SimpleNamespace(notes=[]), {}, prompts)
     report.times = [t / 10 for t in range(6)]
     report.seen = {t: {i: (areas[t], 0.5) for i, areas in seen.items()} for t in range(6)}
     assert [report.lost(i) for i in seen] == [[(2, 4), (5, 6)], [], [(1, 2), (3, 4), (5, 6)]]
@@ -360,3 +360,69 @@ def test_where_objects_were_lost_is_told(job):
         "object 1 is lost at frame 5 (0.50 s) and is not seen again",
     ]
     assert report.warnings[-1] == "the masks of the frames 99 were not used: the video has 6 frames, counted from 0"
+
+
+def test_what_was_understood_is_told_at_the_start(job):
+    told: list[str] = []
+    segment_video(job, on_start=told.append)
+    line = "clip.mp4: 64×48, 25 frames/s, about 9 frames; mask first.png: 2 objects (2: 375 px, 9: 600 px)"
+    assert told == [line] and json.loads((job.output / "report.json").read_text())["input"]["understood"] == line
+
+
+def frames_in(folder: Path, names: list[str]) -> Path:
+    folder.mkdir()
+    for t, name in enumerate(names):
+        Image.fromarray(numbered(t)).save(folder / name)
+    return folder
+
+
+def test_results_are_named_after_the_frames_of_a_folder(job):
+    folder = frames_in(job.output.with_name("frames"), ["00005.png", "00010.png", "shot 7.png"])
+    named = replace(job, video=folder, frames=None, save=("masks", "soft", "npz", "alpha"))
+    for frame in (1, 2):  # resuming goes by the names, too
+        with pytest.raises(Interrupted):
+            segment_video(named, resume=True, **stop_at(frame))
+    segment_video(named, resume=True)
+    names = ["00005", "00010", "shot 7"]
+    assert sorted(p.stem for p in (job.output / "masks").iterdir()) == names
+    assert sorted(p.stem for p in (job.output / "npz").iterdir()) == names
+    # what comes out goes in again, at the same frame
+    again = replace(named, masks=(*job.masks, str(job.output / "masks" / "00010.png")), output=job.output / "again")
+    segment_video(again)
+    before, after = (read_mask(folder / "masks" / "00010.png") for folder in (job.output, again.output))
+    assert (before == after).all()
+    counted = replace(named, names="index", output=job.output / "counted")
+    segment_video(counted)
+    assert sorted(p.stem for p in (counted.output / "masks").iterdir()) == ["00000", "00001", "00002"]
+
+
+def test_a_pattern_chooses_frames_and_masks_among_them_are_none(job):
+    folder = frames_in(job.output.with_name("frames"), ["0.png", "1.png", "2.bmp"])
+    write_mask(folder / "mask.png", read_mask(Path(job.masks[0])))
+    mine = replace(job, video=folder, frames=None, masks=(str(folder / "mask.png"),))
+    assert segment_video(mine).frames == 3
+    assert segment_video(replace(mine, pattern="*.bmp", output=job.output / "bmp")).frames == 1
+
+
+def test_results_do_not_go_among_the_frames(job):
+    folder = frames_in(job.output.with_name("frames"), ["0.png", "1.jpg"])
+    with pytest.raises(OutputError, match="frames: holds the frames themselves; choose another --output"):
+        segment_video(replace(job, video=folder, output=folder))
+    assert sorted(path.name for path in folder.iterdir()) == ["0.png", "1.jpg"]
+
+
+def test_problems_of_video_and_output_are_told_together(job):
+    job.output.mkdir()
+    (job.output / "masks").write_text("mine")
+    with pytest.raises(InputError, match=r"holds masks, but not from stesa segment.*gone\.mp4: no such video"):
+        segment_video(replace(job, video=job.video.with_name("gone.mp4")))
+
+
+def test_notes_of_the_reader_are_warnings(job, monkeypatch):
+    def opened(path: Path, *rest: object, **options: object) -> VideoReader:
+        reader = open_video(path)
+        reader.notes.append("frame 3 has another size")
+        return reader
+
+    monkeypatch.setattr(run, "open_video", opened)
+    assert "frame 3 has another size" in segment_video(job).warnings

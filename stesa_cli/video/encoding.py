@@ -19,13 +19,19 @@ from stesa_cli.video import ffmpeg
 
 @contextmanager
 def encoder(
-    path: Path, rate: Fraction, pixels: str, coding: list[str], audio_from: Path | None = None
+    path: Path,
+    rate: Fraction,
+    pixels: str,
+    coding: list[str],
+    audio_from: Path | None = None,
+    sample_aspect: Fraction = Fraction(1),
 ) -> Iterator[Callable[[np.ndarray, float], None]]:
     """The block is given ``encode(image, time)``, to call with each frame (H, W, 3) RGB or (H, W, 4) RGBA uint8, all of
     one shape, and its time in seconds, rising.
 
     They become ``pixels`` (a format of ffmpeg, such as yuv420p), BT.709, and are written as ``coding`` says. Times are
     kept to 1/90000 s or better where the container can, and exactly those of ``rate`` (frames per second) exactly.
+    ``sample_aspect`` is the width of a pixel by its height, as it is to be shown.
     Sound is copied from ``audio_from``, or made AAC where the container refuses it.
     The file takes its name when the block ends well. Raises OutputError when ffmpeg or the disk refuses.
     """
@@ -35,7 +41,8 @@ def encoder(
         scale = "scale=out_color_matrix=bt709:out_range=tv:flags=bicubic+accurate_rnd"
         told = "setparams=range=tv:colorspace=bt709:color_primaries=bt709:color_trc=bt709"
         times = ["-fps_mode", "passthrough", "-enc_time_base", f"1:{ticks}", "-video_track_timescale", str(ticks)]
-        output = [*sound, "-vf", f"{scale},format={pixels},{told}", *coding, *times, ffmpeg.url(temporary)]
+        shape = f"setsar={sample_aspect.numerator}/{sample_aspect.denominator}"
+        output = [*sound, "-vf", f"{scale},format={pixels},{told},{shape}", *coding, *times, ffmpeg.url(temporary)]
         process = _Encoder(path, ticks, output, log)
         try:
             yield process.write

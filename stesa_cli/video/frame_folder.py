@@ -17,7 +17,7 @@ from stesa_cli.video.stream import Frame, VideoReader, natural
 
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 PAGES = {".tif", ".tiff", ".webp"}
-"""Files whose pages are frames, and which no decoder of videos reads so."""
+"""Of these, what may hold several."""
 SAMPLES = 8  # pictures from which the scale of 16 bits is taken
 TOLD = 5  # problems
 

@@ -84,7 +84,7 @@ def read_values(path: Path, page: int = 0) -> np.ndarray:
         if page:
             image.seek(page)
         if _is_deep(image) and image.mode.startswith("RGB") and not page:  # Pillow keeps the upper 8 bits only
-            values = cv2.imread(str(path), cv2.IMREAD_UNCHANGED)
+            values = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
             if values is not None and values.dtype == np.uint16:
                 return values[..., 2::-1]
         upright = ImageOps.exif_transpose(image)

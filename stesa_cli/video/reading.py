@@ -6,9 +6,9 @@ from fractions import Fraction
 from pathlib import Path
 
 from stesa_cli.errors import InputError
-from stesa_cli.video.frame_folder import PAGES, FolderReader, PagesReader
+from stesa_cli.video.frame_folder import IMAGES, FolderReader, PagesReader
 from stesa_cli.video.stream import AHEAD, Frame, VideoReader, natural
-from stesa_cli.video.video_file import FfmpegReader, OpenCVReader
+from stesa_cli.video.video_file import VideoFile
 
 __all__ = ["AHEAD", "FOLDER_RATE", "Frame", "VideoReader", "natural", "open_video"]
 
@@ -20,7 +20,7 @@ def open_video(
     path: Path | str, folder_rate: Fraction = FOLDER_RATE, pattern: str = "*", not_frames: Collection[Path] = ()
 ) -> VideoReader:
     """Open a video file, or, in natural order, the images of a folder that match ``pattern`` and are not among
-    ``not_frames`` (masks that lie there, too), or the pages of a TIFF or WebP file, at ``folder_rate`` frames a second.
+    ``not_frames`` (masks that lie there, too), or the pages of a TIFF file, at ``folder_rate`` frames a second.
     Raises InputError when there is no such file, no frame in it, or anything is wrong with the files of a folder."""
     if re.match(r"[a-z]+://", str(path)):
         raise InputError("addresses are not read", path, "save the stream as a file, or use --camera for a camera")
@@ -29,7 +29,6 @@ def open_video(
         raise InputError("no such video", path, "give a video file or a folder of frames")
     if path.is_dir():
         return FolderReader(path, folder_rate, pattern, not_frames)
-    if path.suffix.lower() in PAGES:
+    if path.suffix.lower() in IMAGES:
         return PagesReader(path, folder_rate)
-    told = FfmpegReader(path)
-    return OpenCVReader.instead_of(told) or told
+    return VideoFile(path)

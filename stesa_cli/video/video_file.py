@@ -1,125 +1,226 @@
-"""Video files."""
+"""Video files, decoded by ffmpeg."""
 
 import re
 import subprocess
 from collections.abc import Generator
+from dataclasses import dataclass
 from fractions import Fraction
 from io import BufferedReader
 from pathlib import Path
-from typing import Self
+from queue import Queue
+from threading import Thread
+from typing import IO
 
-import cv2
 import numpy as np
 
 from stesa_cli.errors import InputError
 from stesa_cli.video import ffmpeg
 from stesa_cli.video.stream import Frame, VideoReader
 
-
-class OpenCVReader(VideoReader):
-    """A video file that OpenCV decodes. It knows neither the exact rate nor where the first frame stands beside the
-    sound, nor why a file ends: for these it asks ffmpeg."""
-
-    def __init__(self, told: "FfmpegReader", capture: cv2.VideoCapture, first: np.ndarray) -> None:
-        super().__init__()
-        self._path, self._capture, self._first, self._start = told.path, capture, first, told.start
-        self.width, self.height, self.rate, self.frame_count = told.width, told.height, told.rate, told.frame_count
-        told.close()
-
-    @classmethod
-    def instead_of(cls, told: "FfmpegReader") -> Self | None:
-        """None when OpenCV decodes no first frame (AV1 in its wheel), or another one than ffmpeg."""
-        capture = cv2.VideoCapture(str(told.path.absolute()), cv2.CAP_FFMPEG)
-        found, first = capture.read()
-        if found and first.shape == (told.height, told.width, 3):
-            return cls(told, capture, first)
-        capture.release()
-        return None
-
-    def _frames(self) -> Generator[Frame]:
-        image: np.ndarray | None = self._first
-        index = 0
-        begin = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
-        while image is not None:
-            passed = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000 - begin
-            if index and not passed:  # a stream without times
-                passed = float(index / self.rate)
-            yield Frame(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), index, self._start + passed)
-            index += 1
-            _, image = self._capture.read()
-        if self._is_short(index) and ffmpeg.complains(self._path):
-            self.truncated_at = index
-
-    def close(self) -> None:
-        super().close()
-        self._capture.release()
+_RGB = "m=gbr:r=full,format=gbrp"
+TO_SDR = {
+    # HLG is made to be shown as it is where there is no HDR: only its colours are those of another triangle
+    "arib-std-b67": ("HLG", f"zscale=p=bt709:t=arib-std-b67:{_RGB}"),
+    # light up to 10,000 cd/m², of which 400 become a bright grey
+    "smpte2084": (
+        "PQ",
+        "zscale=t=linear:npl=400,format=gbrpf32le,zscale=p=bt709,tonemap=reinhard:param=0.5:peak=25:desat=0,"
+        f"zscale=t=bt709:{_RGB}",
+    ),
+}
+"""Names of high dynamic ranges, and the filters that bring them to the standard one, by ffmpeg's transfer functions."""
+CHANGES = 3  # of the size that are told of
 
 
-class FfmpegReader(VideoReader):
-    """Raw frames come through ffmpeg's standard output; its ``showinfo`` filter tells their size, exact rate and
-    times in the log, always before the frame itself, so reading line and frame by turns cannot lock."""
+@dataclass(frozen=True)
+class _Shown:
+    """What ffmpeg's log says of a frame: its time in seconds, None for streams without, and width and height."""
 
-    _LINE = re.compile(
-        rb"\[Parsed_showinfo_0 .* pts: *(?P<pts>\S+) .* s:(?P<width>\d+)x(?P<height>\d+) "
-        rb"|\[Parsed_showinfo_0 .* config in time_base: (?P<tick>\d+/\d+), frame_rate: (?P<rate>\d+/\d+)"
-        rb"|  Duration: (?P<hours>\d+):(?P<minutes>\d+):(?P<seconds>[\d.]+)"
-        rb"|  Stream .* Video: .* (?P<fps>[\d.]+) fps"
-        rb"|\[(?:error|fatal)\] (?P<error>.*)"
-    )
+    time: float | None
+    size: tuple[int, int]
+
+
+class VideoFile(VideoReader):
+    """Raw frames come through ffmpeg's standard output; its ``showinfo`` filter tells their size and times in the log,
+    which a thread reads. A clock that starts again goes on by the frame's length; a size that changes is scaled to the
+    first, and told of. Raises InputError when no frame can be decoded."""
 
     def __init__(self, path: Path) -> None:
         super().__init__()
-        self.path = path
-        self._closed = False
-        self._said: dict[str, str] = {}  # the last value of everything ffmpeg's log has told so far
-        output = [*ffmpeg.EACH_FRAME, "-vf", "showinfo=checksum=0", "-pix_fmt", "rgb24", "-f", "rawvideo", "pipe:1"]
-        self._process = ffmpeg.start(
-            ["-v", "level+info", "-i", ffmpeg.url(path), *output], subprocess.DEVNULL, subprocess.PIPE, subprocess.PIPE
-        )
-        assert isinstance(self._process.stdout, BufferedReader) and self._process.stderr
-        self._images, self._log = self._process.stdout, self._process.stderr
-        if not self._announced():
-            self.close()
-            reason = self._said.get("error", "it is empty")
-            raise InputError(f"no frame can be decoded ({reason})", path, "give a video that plays")
-        said = self._said
-        self.width, self.height = int(said["width"]), int(said["height"])
-        self.rate = _fraction(said["rate"]) or Fraction(25)
-        length = int(said.get("hours", 0)) * 3600 + int(said.get("minutes", 0)) * 60 + float(said.get("seconds", 0))
-        self.frame_count = round(length * float(said.get("fps", self.rate))) or None
-        self.start = self._time(0)
+        self._path, self._closed = path, False
+        self._start(_Log(path, ""))
+        if self._log.transfer in TO_SDR:
+            self.dynamic_range, filters = TO_SDR[self._log.transfer]
+            space = f"colorspace={self._log.matrix or 'bt2020nc'}:color_primaries={self._log.primaries or 'bt2020'}"
+            self._log.stop()
+            self._start(_Log(path, f",setparams={space},{filters}"))
+        self.width, self.height = self._first.size
+        log = self._log
+        self.rate, self.rotation, self.sample_aspect = log.rate or Fraction(25), log.rotation, log.sample_aspect
+        self.frame_count = round(log.duration * float(log.fps or self.rate)) or None
 
-    def _announced(self) -> bool:
-        """Read the log up to the next frame; False at its end."""
-        for line in self._log:
-            if match := self._LINE.search(line):
-                self._said |= {k: v.decode(errors="replace") for k, v in match.groupdict().items() if v is not None}
-                if match["pts"]:
-                    return True
-        return False
+    def _start(self, log: "_Log") -> None:
+        first = log.frames.get()
+        if first is None:
+            log.stop()
+            raise log.refusal()
+        self._log, self._first = log, first
 
     def _frames(self) -> Generator[Frame]:
-        index = 0
-        while True:
+        index, size, clock = 0, self._first.size, _Clock(self.rate)
+        shown: _Shown | None = self._first
+        while shown is not None:
             image = np.empty((self.height, self.width, 3), np.uint8)
-            time = self._time(index)
-            if self._images.readinto(image.data) < image.nbytes:
+            if self._log.images.readinto(image.data) < image.nbytes:
                 break
+            time = clock.time(shown.time, index)
+            if shown.size != size:
+                self._note_change(index, time, shown.size)
+                size = shown.size
             yield Frame(image, index, time)
             index += 1
-            if not self._announced():
-                break
-        if "error" in self._said and self._is_short(index) and not self._closed:
+            shown = self._log.frames.get()
+        if not index and not self._closed:  # ffmpeg saw a frame, but could not bring it to RGB
+            raise self._log.refusal()
+        if self._log.error and self._is_short(index) and not self._closed:
             self.truncated_at = index
 
-    def _time(self, index: int) -> float:
-        pts = self._said["pts"]
-        return float(index / self.rate if pts.startswith("NOPTS") else int(pts) * _fraction(self._said["tick"]))
+    def _note_change(self, index: int, time: float, size: tuple[int, int]) -> None:
+        changes = sum("from frame" in note for note in self.notes)
+        if changes < CHANGES:
+            what = "{}×{}, scaled to {}×{}".format(*size, self.width, self.height)
+            more = ", and changes on" if changes == CHANGES - 1 else ""
+            self.notes.append(f"from frame {index} ({time:.2f} s) on the picture is {what}{more}")
 
     def close(self) -> None:
         self._closed = True
-        self._process.kill()  # so that a pending read ends at once
+        self._log.kill()  # so that a pending read ends at once
         super().close()
+        self._log.stop()
+
+
+class _Clock:
+    """Times that rise, of a stream whose clock may start again: it goes on by the length of a frame."""
+
+    def __init__(self, rate: Fraction) -> None:
+        self._rate, self._step = rate, float(1 / rate)
+        self._last, self._ahead = float("-inf"), 0.0
+
+    def time(self, told: float | None, index: int) -> float:
+        time = float(index / self._rate) if told is None else told + self._ahead
+        if time < self._last - self._step:
+            self._ahead += self._last + self._step - time
+            time = self._last + self._step
+        self._last = max(self._last, time)  # what falls back by less is noise
+        return self._last
+
+
+class _Log:
+    """One ffmpeg that decodes a file, and a thread that reads its log. ``frames`` gets what it says of each frame,
+    then None; the other attributes hold the last value of everything else it has told so far."""
+
+    _LINE = re.compile(
+        rb"\[Parsed_showinfo_0 .* pts: *(?P<pts>\S+) .* sar:(?P<sar>\d+/\d+) s:(?P<size>\d+x\d+) "
+        rb"|\[Parsed_showinfo_0 .* config in time_base: (?P<tick>\d+/\d+), frame_rate: (?P<rate>\d+/\d+)"
+        rb"|  Duration: (?P<hours>\d+):(?P<minutes>\d+):(?P<seconds>[\d.]+)"
+        rb"|  Stream (?P<input>#0:).* Video: (?!wrapped_avframe)(?P<video>.*)"
+        rb"|  Stream #0:.* Audio: (?P<audio>.*)"
+        rb"|(?:displaymatrix|Display Matrix): rotation of (?P<turn>-?[\d.]+)"
+        rb"|\[(?:error|fatal)\] (?P<error>.*)"
+    )
+    _COLOURS = re.compile(r"[(,] ?(?:(?P<matrix>[\w-]+)/(?P<primaries>[\w-]+)/)(?P<transfer>[\w-]+)[,)]")
+
+    def __init__(self, path: Path, filters: str) -> None:
+        self._path = path
+        self.frames: Queue[_Shown | None] = Queue()
+        self._said: dict[str, str] = {}
+        output = ["-vf", f"showinfo=checksum=0{filters}", "-pix_fmt", "rgb24", "-f", "rawvideo", "pipe:1"]
+        self._process = ffmpeg.start(
+            ["-v", "level+info", "-i", ffmpeg.url(path), *ffmpeg.EACH_FRAME, *output],
+            subprocess.DEVNULL,
+            subprocess.PIPE,
+            subprocess.PIPE,
+        )
+        assert isinstance(self._process.stdout, BufferedReader) and self._process.stderr
+        self.images = self._process.stdout
+        self._thread = Thread(target=self._read, args=(self._process.stderr,), daemon=True)
+        self._thread.start()
+
+    def _read(self, lines: IO[bytes]) -> None:
+        for line in lines:
+            if match := self._LINE.search(line):
+                said = {k: v.decode(errors="replace") for k, v in match.groupdict().items() if v is not None}
+                if "sar" in said and "sar" in self._said:
+                    del said["sar"]  # that of the first frame counts
+                self._said |= said
+                if "pts" in said:
+                    time = None if said["pts"].startswith("NOPTS") else float(int(said["pts"]) * self._tick)
+                    width, height = said["size"].split("x")
+                    self.frames.put(_Shown(time, (int(width), int(height))))
+        self.frames.put(None)
+
+    @property
+    def _tick(self) -> Fraction:
+        return _fraction(self._said["tick"])
+
+    @property
+    def rate(self) -> Fraction:
+        return _fraction(self._said["rate"])
+
+    @property
+    def sample_aspect(self) -> Fraction:
+        return _fraction(self._said["sar"]) or Fraction(1)
+
+    @property
+    def rotation(self) -> int:
+        return round(-float(self._said.get("turn", 0))) % 360
+
+    @property
+    def duration(self) -> float:
+        """In seconds; 0 where none is declared."""
+        said = self._said
+        return int(said.get("hours", 0)) * 3600 + int(said.get("minutes", 0)) * 60 + float(said.get("seconds", 0))
+
+    @property
+    def fps(self) -> float:
+        """Mean frames per second that the container declares, or 0."""
+        match = re.search(r"([\d.]+) fps", self._said.get("video", ""))
+        return float(match[1]) if match else 0.0
+
+    @property
+    def error(self) -> str:
+        return self._said.get("error", "")
+
+    def _colour(self, name: str) -> str:
+        match = self._COLOURS.search(self._said.get("video", ""))
+        return match[name].replace("unknown", "") if match else ""
+
+    @property
+    def transfer(self) -> str:
+        return self._colour("transfer")
+
+    @property
+    def primaries(self) -> str:
+        return self._colour("primaries")
+
+    @property
+    def matrix(self) -> str:
+        return self._colour("matrix")
+
+    def refusal(self) -> InputError:
+        """What to raise when no frame came."""
+        if "audio" in self._said and "video" not in self._said:
+            return InputError("holds no video, only sound", self._path, "give a video that shows pictures")
+        return InputError(
+            f"no frame can be decoded ({self.error or 'it is empty'})", self._path, "give a video that plays"
+        )
+
+    def kill(self) -> None:
+        self._process.kill()
+
+    def stop(self) -> None:
+        self.kill()
+        self._thread.join()
         with self._process:
             """Its pipes are closed, and it is waited for."""
 

@@ -7,6 +7,8 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
 from stesa_cli.errors import InputError
@@ -181,3 +183,37 @@ def test_a_file_of_pages_is_a_video(tmp_path: Path) -> None:
 def test_addresses_are_not_read() -> None:
     for address in ("https://example.org/a.mp4", "rtsp://camera/1"):
         assert "addresses are not read" in refusal(address)
+
+
+@settings(max_examples=120, deadline=None, suppress_health_check=list(HealthCheck))
+@given(
+    chosen=st.lists(st.integers(0, 2000), min_size=1, max_size=12, unique=True),
+    form=st.sampled_from(
+        ["{}", "{:05d}", "{:03d}", "shot 2 frame {}", "IMG_{:04d}", "a.b-{}", "ünï {:02d} 視", "{}.5"]
+    ),
+    suffixes=st.lists(st.sampled_from([".png", ".PNG", ".Png"]), min_size=12, max_size=12),
+    minus=st.booleans(),
+    extra=st.lists(st.sampled_from(["._{}", ".{}", "{}.txt", "{}.png.part", "Thumbs.db", "desktop.ini"]), max_size=3),
+    twice=st.booleans(),
+)
+def test_any_names_of_frames(
+    tmp_path_factory: pytest.TempPathFactory,
+    chosen: list[int],
+    form: str,
+    suffixes: list[str],
+    minus: bool,
+    extra: list[str],
+    twice: bool,
+) -> None:
+    folder = tmp_path_factory.mktemp("frames")
+    signed = [-number if minus and form[0] == "{" and form[-1] == "}" else number for number in chosen]
+    names = [form.format(number) + suffix for number, suffix in zip(signed, suffixes, strict=False)]
+    for number, name in enumerate(names):
+        Image.fromarray(numbered(number)).save(folder / name, format="PNG")
+    for pattern in extra:
+        (folder / pattern.format(names[0])).write_bytes(b"nothing")
+    if twice:
+        Image.fromarray(numbered(0)).save(folder / f"{names[0][:-4]}.bmp")
+        assert "two files for frame" in refusal(folder)
+        return
+    assert numbers(folder) == sorted(range(len(names)), key=lambda place: signed[place])

@@ -4,7 +4,7 @@ seeds for every row, J on held-out train sequences after the last step.
 python benchmarks/ablations.py --table 3 --steps 600 --seeds 0 1
 
 Tables 1 to 5 are the paper's; table 0 is the default model beside three of them, trained alike: the data and clips of
-the default's first stage, the losses and rates of each. Its rows are scored on DAVIS-2016 val, too, without adaptation.
+the default's first stage, the losses and rates of each. Its rows are scored on DAVIS-2016 val, too, without finetuning.
 Run it again after an interruption: finished runs are read, an unfinished one goes on. The page is written from all runs
 of that many steps in the run folder, so that tables can be run one after another; it shows those that are whole.
 """
@@ -71,7 +71,7 @@ TABLES = {
 }
 
 
-def recipe(row: Row, seed: int, args: argparse.Namespace) -> RunConfig:
+def config_of(row: Row, seed: int, args: argparse.Namespace) -> RunConfig:
     """The row's model on the smaller encoder, its losses and rates; what the paper's stages say of data is reduced."""
     config, stesa = RunConfig.load(row.config), RunConfig.load("stesa")
     clip, sources = stesa.stages[0].clip, stesa.stages[0].sources
@@ -107,7 +107,7 @@ def score(path: Path, steps: int) -> float | None:
 def evaluate(path: Path, data: Path, size: int) -> None:
     """Score a finished run on DAVIS-2016 val, at a network size."""
     if not (result := path / f"val-{size}.json").is_file():
-        options = f"--year 2016 --split val --adapt 0 --size {size} --resume".split()
+        options = f"--year 2016 --split val --no-finetune --size {size} --resume".split()
         paths = ["--data-root", data, "--weights", path / "best.safetensors", "--masks-dir", path / f"val-{size}"]
         command = [sys.executable, "-m", "stesa_cli", "evaluate", *options, *map(str, paths), "-o", str(result)]
         subprocess.run(command, check=True)
@@ -128,7 +128,7 @@ def page(args: argparse.Namespace) -> str:
     clips × 4 frames × up to 2 objects at {args.size[0]}×{args.size[1]}, trained on DAVIS-2016 train (Table 2: on
     stills; the first table: on both), no pretraining but ImageNet. J (%) on held-out train sequences after the last
     step, network size 256, 40 frames: mean ± standard deviation over seeds; val: J / F / J&F on DAVIS-2016 val,
-    means over seeds, without adaptation. The paper's column is J on DAVIS-2017 test-dev after its own, far longer
+    means over seeds, without finetuning. The paper's column is J on DAVIS-2017 test-dev after its own, far longer
     training: compare the order of the rows, not the numbers. Made by `python benchmarks/ablations.py --steps
     {args.steps}` with each `--table`, and `--seeds` from 0 on, as many as a row has numbers."""
     lines = ["# Ablations at reduced scale", "", fill(dedent(about).strip(), 120)]
@@ -174,7 +174,7 @@ def main() -> None:
             path = folder(row, seed, args)
             if score(path, args.steps) is None:
                 print(f"{row.name}, seed {seed}: {path}", flush=True)
-                for report in Trainer(recipe(row, seed, args), args.data, path, args.device).run():
+                for report in Trainer(config_of(row, seed, args), args.data, path, args.device).run():
                     if report.step % 50 == 0 or report.validation:
                         print(f"  step {report.step}: loss {report.losses['total']:.3f}", flush=True)
             for size in args.val if row in TABLES[0] else ():

@@ -19,7 +19,7 @@ from quality import enlarged
 
 from stesa_cli.data import davis
 from stesa_cli.data.flaws import cover
-from stesa_cli.data.motion import Layer, moved, over, pan, trail, turn
+from stesa_cli.data.motion import Layer, moved, over, trail, turn
 from stesa_cli.data.sequence import VideoSequence
 from stesa_cli.inference.finetune import adapt
 from stesa_cli.inference.segmenter import Segmenter
@@ -28,6 +28,24 @@ from stesa_cli.metrics.region import region_similarity
 
 ENTRY, TRIES = 4, 30
 LOSING = range(2, 7)
+
+
+def pan(layer: Layer, chosen: int, random: np.random.Generator) -> None:
+    """The camera goes past the object ``chosen`` of ``layer``, in place: what is seen is a part of the frames, enlarged
+    by a factor of 1.3 to 2, that the object crosses, so that new background comes into view."""
+    size = np.array(layer[0][1].shape[::-1])
+    scale = random.uniform(1.3, 2)
+    half = size / scale / 2
+    aside = random.uniform(-0.8, 0.8, 2) * half
+    centre = size / 2
+    for t, ((image, labels), share) in enumerate(zip(layer, np.linspace(1, -1, len(layer)), strict=True)):
+        places = np.argwhere(labels == chosen)
+        centre = places.mean(0)[::-1] if len(places) else centre
+        middle = np.clip(centre + share * aside, half, size - half)
+        zoom, around = np.hstack([scale * np.eye(2), (size / 2 - scale * middle)[:, None]]), labels.shape[::-1]
+        layer[t] = cv2.warpAffine(image, zoom, around), cv2.warpAffine(labels, zoom, around, flags=cv2.INTER_NEAREST)
+
+
 CHANGES = {"covered": cover, "smoke": trail, "pan": pan}
 KINDS = ("plain", "alike", "hidden", "turned", "lost", *CHANGES)
 

@@ -42,7 +42,7 @@ def main() -> None:
     print(f"{stage.batch} clips of {stage.clip.length} frames, {stage.clip.size[0]}×{stage.clip.size[1]}")
     print(f"{1 / seconds.mean():.2f} steps/s, {reports[0].images / seconds.mean():.1f} images/s")
     print(f"seconds a step: median {np.median(seconds):.3f}, 5 % to 95 % {np.quantile(seconds, [0.05, 0.95]).round(3)}")
-    sources = [(weight, trainer.sources[name]) for name, weight in stage.sources.items()]
+    sources = [(weight, trainer.data.sources[name]) for name, weight in stage.sources.items()]
     clips = ClipDataset(sources, stage.clip, 0, 20)
     started = time.perf_counter()
     for number in range(len(clips)):

@@ -89,60 +89,20 @@ def load_weights(network: Network, weights: str | Path) -> None:
     load_strictly(network, _weights(read(path)[0]), path, "choose weights of a model that is configured alike")
 
 
-def training_tensors(
-    network: torch.nn.Module, average: torch.nn.Module, optimizer: torch.optim.Optimizer
-) -> dict[str, Tensor]:
-    """What a training checkpoint holds: the weights, their average, and what the optimizer knows of each."""
-    tensors = {f"model.{n}": t for n, t in network.state_dict().items()}
-    tensors |= {f"ema.{n}": t for n, t in average.state_dict().items()}
-    for name, parameter in network.named_parameters():
-        for kind, value in optimizer.state.get(parameter, {}).items():
-            tensors[f"optimizer.{name}.{kind}"] = torch.as_tensor(value)
-    return tensors
-
-
-def load_training(
-    tensors: dict[str, Tensor],
-    network: torch.nn.Module,
-    average: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    where: Path,
-) -> None:
-    """Put back what ``training_tensors`` gave. Raises ConfigError as ``load_strictly``."""
-    load_strictly(network, _part(tensors, "model."), where)
-    load_strictly(average, _part(tensors, "ema."), where)
-    for name, parameter in network.named_parameters():
-        if state := _part(tensors, f"optimizer.{name}."):
-            for kind, value in state.items():
-                if value.dim():
-                    state[kind] = value.to(parameter.device).clone(memory_format=torch.preserve_format)
-            optimizer.state[parameter] = state
+def export(target: Path, source: Path) -> None:
+    """Write the weights of a checkpoint as fp16, and its info, which says how they were made, as ``<target>.json``."""
+    network, info = load_network(source)
+    if (train := info.get("run", {}).get("train", {})).get("initial"):
+        train["initial"] = Path(train["initial"]).name  # its folder is nobody's business
+    save(target, network.half().state_dict(), network.config, info)
+    write_text(target.with_suffix(".json"), json.dumps({"version": __version__, **info}, indent=1) + "\n")
 
 
 def _weights(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """The averaged weights of a training checkpoint, all of a plain one."""
-    return _part(tensors, "ema.") or tensors
+    return part(tensors, "ema.") or tensors
 
 
-def _part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def part(tensors: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names begin with a prefix, without it."""
     return {n.removeprefix(prefix): t for n, t in tensors.items() if n.startswith(prefix)}
-
-
-def export(target: Path, *sources: Path) -> None:
-    """Write the weights of a checkpoint, or the mean of several that began alike (a model soup, Wortsman et al. 2022),
-    as fp16, and what their info says of their making as ``<target>.json`` beside it. Raises ConfigError for weights of
-    models that are configured otherwise."""
-    networks, infos = zip(*(load_network(source) for source in sources), strict=True)
-    for network, info, source in zip(networks, infos, sources, strict=True):
-        if network.config != networks[0].config:
-            raise ConfigError(f"is of another model than {sources[0]}", source, "average weights of one model")
-        if (train := info.get("run", {}).get("train", {})).get("initial"):
-            train["initial"] = Path(train["initial"]).name  # its folder is nobody's business
-    states = [network.state_dict() for network in networks]
-    mean = {
-        name: torch.stack([state[name] for state in states]).mean(0).half() if tensor.is_floating_point() else tensor
-        for name, tensor in states[0].items()
-    }
-    info = infos[0] if len(infos) == 1 else {"average_of": infos}
-    save(target, mean, networks[0].config, info)
-    write_text(target.with_suffix(".json"), json.dumps({"version": __version__, **info}, indent=1) + "\n")

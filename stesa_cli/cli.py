@@ -9,7 +9,6 @@ from typing import Annotated
 import typer
 
 from stesa_cli import __version__
-from stesa_cli.commands.average import average
 from stesa_cli.commands.data import data
 from stesa_cli.commands.evaluate import evaluate
 from stesa_cli.commands.segment import segment
@@ -43,7 +42,7 @@ def root(
 
 
 _settings = {"verbose": False}
-for command in (segment, train, average):
+for command in (segment, train):
     app.command()(command)
 app.add_typer(evaluate, name="evaluate")
 app.add_typer(data, name="data")

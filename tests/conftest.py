@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from .recipes import lay_out
+from .tiny import lay_out
 
 DATA = Path(os.environ.get("STESA_TEST_DATA", Path(__file__).parents[1] / "../shared/data")).resolve()
 
@@ -35,5 +35,5 @@ def data_root() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """See ``recipes.lay_out``."""
+    """See ``tiny.lay_out``."""
     return lay_out(tmp_path_factory.mktemp("data"))

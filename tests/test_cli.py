@@ -10,7 +10,7 @@ def stesa(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "stesa_cli", *arguments], capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("command", [[], ["segment"], ["train"], ["evaluate"], ["average"], ["data"], ["data", "get"]])
+@pytest.mark.parametrize("command", [[], ["segment"], ["train"], ["evaluate"], ["data"], ["data", "get"]])
 def test_help_loads_no_heavy_package(command):
     code = (
         "import sys; from stesa_cli.cli import app\n"

@@ -11,7 +11,7 @@ from stesa_cli.masks import read_mask, write_mask
 
 from . import layouts
 from .clips import make_video
-from .recipes import TINY, lay_out
+from .tiny import TINY, lay_out
 
 
 def stesa(*arguments: object, cwd: object) -> str:

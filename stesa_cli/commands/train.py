@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from stesa_cli.commands.console import console, interruptible, table
+from stesa_cli.commands.console import console, interruptible, table, warn
 
 if TYPE_CHECKING:
     from stesa_cli.training.trainer import Trainer
@@ -73,15 +73,17 @@ def train(
         settings = RunConfig.load(config).adapted(dataset, year, steps, seed, stages, initial, held_out)
         folder = run or Path("runs") / Path(config).stem
         trainer = Trainer(settings, data_root, folder, device, precision, workers, compiled)
+    for note in trainer.data.notes:
+        warn(note)
     if dry_run:
-        _rehearse(trainer)
+        _dry_run(trainer)
         return
     with interruptible() as stop:
         _train(trainer, stop)
     if trainer.step < settings.steps:
         console.print(f"interrupted and saved at step {trainer.step}: the same command goes on from there")
         raise typer.Exit(130)
-    best = f"{trainer.best:.3f}" if trainer.held_out else "–"
+    best = f"{trainer.best:.3f}" if trainer.data.held_out else "–"
     console.print(table(f"Trained into {folder}", ["", ""], [["steps", str(trainer.step)], ["best held-out J", best]]))
     if trainer.is_main:
         _draw(folder)
@@ -98,11 +100,11 @@ def _train(trainer: "Trainer", stop: threading.Event) -> None:
             view.show(report)
 
 
-def _rehearse(trainer: "Trainer") -> None:
-    from stesa_cli.training.dry_run import rehearse
+def _dry_run(trainer: "Trainer") -> None:
+    from stesa_cli.training.dry_run import dry_run
 
     with console.status("Trying a step of every stage"):
-        for number, tried in enumerate(rehearse(trainer), 1):
+        for number, tried in enumerate(dry_run(trainer), 1):
             loss, memory = tried.losses["total"], tried.memory / 1e9
             line = f"stage {number}: loss {loss:.3f}, memory up to {memory:.1f} GB, batch drawn in {tried.picture}"
             console.print(line, soft_wrap=True)
@@ -119,5 +121,5 @@ def _draw(folder: Path) -> None:
 def _export(trainer: "Trainer", target: Path) -> None:
     from stesa_cli.checkpoint import export
 
-    export(target, trainer.folder.best if trainer.held_out else trainer.folder.last)
+    export(target, trainer.folder.best if trainer.data.held_out else trainer.folder.last)
     console.print(f"weights written to {target}", soft_wrap=True)

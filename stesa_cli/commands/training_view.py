@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.live import Live
 from rich.table import Table
 
-from stesa_cli.commands.console import console, progress
+from stesa_cli.commands.console import console, progress, warn
 
 if TYPE_CHECKING:
     from stesa_cli.training.run_folder import Report
@@ -35,6 +35,8 @@ class TrainingView:
         self.live.stop()
 
     def show(self, report: "Report") -> None:
+        for line in report.unreadable:
+            warn(line)
         self.recent.append(report)
         self.bar.update(self.task, completed=report.step)
         if found := report.validation:

@@ -4,7 +4,9 @@ An object is prompted in the frame that shows it first: there its mask is known,
 it is to be predicted, also where it has left the picture."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +23,8 @@ class Clip:
     teacher_forcing: Tensor  # (T,) bool: after this frame the true mask is propagated, not the prediction
     flaws: Tensor  # (T, H/4, W/4) uint8: labels that take the place of what is propagated; 255 where none does
     flow: Tensor  # (T - 1, 3, h, w) float32: of each frame after the first (see data.flow)
+    unreadable: tuple[str, ...] = ()
+    """Of the files that were to make it and could not be read, what is wrong with each."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +37,13 @@ class ClipBatch:
     teacher_forcing: Tensor  # (B, T) bool
     flaws: Tensor  # (B, T, H/4, W/4) uint8
     flow: Tensor  # (B, T - 1, 3, h, w) float32
+    unreadable: tuple[str, ...] = ()
 
     def to(self, device: torch.device) -> "ClipBatch":
-        return ClipBatch(*(t.to(device, non_blocking=True) for t in vars(self).values()))
+        there: dict[str, Any] = {
+            name: value.to(device, non_blocking=True) for name, value in vars(self).items() if isinstance(value, Tensor)
+        }
+        return replace(self, **there)
 
 
 def collate(clips: Sequence[Clip]) -> ClipBatch:
@@ -46,4 +54,5 @@ def collate(clips: Sequence[Clip]) -> ClipBatch:
         torch.stack([clip.teacher_forcing for clip in clips]),
         torch.stack([clip.flaws for clip in clips]),
         torch.stack([clip.flow for clip in clips]),
+        tuple(chain.from_iterable(clip.unreadable for clip in clips)),
     )

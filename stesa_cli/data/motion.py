@@ -104,27 +104,8 @@ def approach(layer: Layer, chosen: int, random: np.random.Generator) -> None:
     if random.random() < 0.3:
         scales = scales[::-1]
     for t, ((image, labels), scale) in enumerate(zip(layer, scales, strict=True)):
-        layer[t] = _enlarged(image, labels, scale, (1 - scale) * middle)
-
-
-def pan(layer: Layer, chosen: int, random: np.random.Generator) -> None:
-    """The camera goes past the object ``chosen`` of ``layer``, in place: what is seen is a part of the frames, enlarged
-    by a factor of 1.3 to 2, that the object crosses, so that new background comes into view."""
-    size = np.array(layer[0][1].shape[::-1])
-    scale = random.uniform(1.3, 2)
-    half = size / scale / 2
-    aside = random.uniform(-0.8, 0.8, 2) * half
-    centre = size / 2
-    for t, ((image, labels), share) in enumerate(zip(layer, np.linspace(1, -1, len(layer)), strict=True)):
-        places = np.argwhere(labels == chosen)
-        centre = places.mean(0)[::-1] if len(places) else centre
-        middle = np.clip(centre + share * aside, half, size - half)
-        layer[t] = _enlarged(image, labels, scale, size / 2 - scale * middle)
-
-
-def _enlarged(image: np.ndarray, labels: np.ndarray, scale: float, shift: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    zoom, size = np.hstack([scale * np.eye(2), shift[:, None]]), labels.shape[::-1]
-    return cv2.warpAffine(image, zoom, size), cv2.warpAffine(labels, zoom, size, flags=cv2.INTER_NEAREST)
+        zoom, size = np.hstack([scale * np.eye(2), (1 - scale) * middle[:, None]]), labels.shape[::-1]
+        layer[t] = cv2.warpAffine(image, zoom, size), cv2.warpAffine(labels, zoom, size, flags=cv2.INTER_NEAREST)
 
 
 def turn(layer: Layer, chosen: int, side: np.ndarray, random: np.random.Generator) -> None:

@@ -1,8 +1,9 @@
-"""Which frames and objects make a clip, and how that changes over a stage of training.
+"""Which frames and objects make a clip.
 
 A clip is a pure function of (seed, index): a run that resumes, or is spread over processes, sees the same clips."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Annotated, Self
 
 import cv2
@@ -15,7 +16,7 @@ from stesa_cli.config import Config
 from stesa_cli.data.clip import Clip
 from stesa_cli.data.flaws import STRIDE, cover, draw_flaws
 from stesa_cli.data.flow import clip_flow
-from stesa_cli.data.motion import Layer, approach, moved, over, pan, relit, trail, turn
+from stesa_cli.data.motion import Layer, approach, moved, over, relit, trail, turn
 from stesa_cli.data.sequence import VideoSequence
 from stesa_cli.data.transforms import augment, augmentation
 from stesa_cli.errors import InputError
@@ -37,8 +38,6 @@ class ClipConfig(Config):
     """Height and width of a crop."""
     objects: int = Field(2, ge=1)
     max_gap: int = Field(5, ge=1)
-    growing_gaps: float = Field(0, ge=0, le=1)
-    """Share of the stage over which the largest gap grows from 1 to ``max_gap`` (curriculum)."""
     zoom: tuple[float, float] = (0.35, 1.0)
     """Share of the frame's area that a crop shows."""
     paste: float = Field(0.3, ge=0, le=1)
@@ -47,15 +46,11 @@ class ClipConfig(Config):
     """Share of the pasted objects that are an object of the clip itself once more, mirrored or not: only the place
     tells it from the other."""
     teacher_forcing: float = Field(0.1, ge=0, le=1)
-    """Share of frames after which the true mask is handed on instead of the prediction."""
-    truth_fed_end: float | None = Field(None, ge=0, le=1)
-    """What that share has become by the end of the stage (scheduled sampling); not set, it stays."""
+    """Share of frames after which the true mask is propagated instead of the prediction."""
     flaws: float = Field(0, ge=0, le=1)
-    """Share of frames after which the mask that is handed on has parts that are lost, or too much."""
+    """Share of frames after which the propagated mask lacks parts of an object, or has too much."""
     lost: float = Field(0.75, ge=0, le=1)
-    """Share of the flaws that are parts lost."""
-    lasting: float = Field(0, ge=0, le=1)
-    """Share of the frames after one with flaws that have the same once more, as far as places correspond."""
+    """Share of the flaws that are lost parts."""
     cover: float = Field(0, ge=0, le=1)
     """Share of clips in which parts of an object are covered at first, and come into view later."""
     intruder: float = Field(0, ge=0, le=1)
@@ -65,8 +60,6 @@ class ClipConfig(Config):
     """Share of clips in which an object comes to show another side, which looks like another picture's object."""
     approach: float = Field(0, ge=0, le=1)
     """Share of clips in which the camera comes near an object, or goes away from it."""
-    pan: float = Field(0, ge=0, le=1)
-    """Share of clips in which the camera goes past an object, and new background comes into view."""
     trail: float = Field(0, ge=0, le=1)
     """Share of clips in which something that is no object moves with one: smoke, dust, its shadow."""
     recolour: float = Field(0, ge=0, le=1)
@@ -84,73 +77,62 @@ class ClipConfig(Config):
             raise ValueError("zoom is a range within (0, 1], the smaller share first")
         return self
 
-    def at(self, progress: float) -> Self:
-        """What holds at a share of the stage, from 0 to 1."""
-        end = self.teacher_forcing if self.truth_fed_end is None else self.truth_fed_end
-        grown = progress / self.growing_gaps if progress < self.growing_gaps else 1.0
-        now = {
-            "teacher_forcing": self.teacher_forcing + progress * (end - self.teacher_forcing),
-            "max_gap": 1 + int(grown * (self.max_gap - 1)),
-        }
-        return self.model_copy(update=now)
-
 
 class ClipDataset(Dataset[Clip]):
     """Clips drawn from weighted sources of sequences; a sequence of one frame is set in motion.
 
-    Their numbers go from ``first``, where the stage begins, to ``length``, where it ends."""
+    A file that cannot be read costs a try, not the run: the next one takes its place, and the clip names the file."""
 
     def __init__(
-        self,
-        sources: list[tuple[float, list[VideoSequence]]],
-        config: ClipConfig,
-        seed: int,
-        length: int,
-        first: int = 0,
+        self, sources: list[tuple[float, list[VideoSequence]]], config: ClipConfig, seed: int, length: int
     ) -> None:
         self.sources = [sequences for _, sequences in sources]
         weights = np.array([weight for weight, _ in sources], dtype=float)
         self.weights = weights / weights.sum()
-        self.config, self.seed, self.length, self.first = config, seed, length, first
+        self.config, self.seed, self.length = config, seed, length
         self.transform = augmentation(config.size, config.zoom, config.sharpen, config.recolour)
 
     def __len__(self) -> int:
         return self.length
 
     def __getitem__(self, index: int) -> Clip:
+        """Raises InputError when no try makes a clip."""
         random = np.random.default_rng((self.seed, index))
+        unreadable: dict[str, None] = {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(int(random.integers(2**62)))
-            config = self.config.at((index - self.first) / (self.length - self.first))
             for _ in range(TRIES):
-                clip = self._clip(config, random)
+                try:
+                    clip = self._clip(random)
+                except InputError as error:
+                    unreadable[str(error)] = None
+                    continue
                 if clip is not None:
-                    return clip
-        raise InputError(f"no clip in {TRIES} tries has an object of {MIN_AREA} pixels", fix="check the masks")
+                    return replace(clip, unreadable=tuple(unreadable))
+        what = f"no clip in {TRIES} tries has an object of {MIN_AREA} pixels"
+        raise InputError("; ".join([what, *list(unreadable)[:1]]), fix="check the masks")
 
-    def _clip(self, config: ClipConfig, random: np.random.Generator) -> Clip | None:
-        layer = self._layer(config, random)
+    def _clip(self, random: np.random.Generator) -> Clip | None:
+        config, layer = self.config, self._layer(random)
         chosen = list(_entries([labels for _, labels in layer]))
         random.shuffle(chosen)
         chosen = chosen[: config.objects]
-        if chosen and config.cover and random.random() < config.cover:
+        if chosen and random.random() < config.cover:
             cover(layer, chosen[0], random)
-        if chosen and config.turn and random.random() < config.turn:
-            self._turn(layer, chosen[random.integers(len(chosen))], config, random)
+        if chosen and random.random() < config.turn:
+            self._turn(layer, random.choice(chosen), random)
         if random.random() < config.paste:
-            pasted = self._paste(layer, config, random)
+            pasted = self._paste(layer, random)
             # one paste in three is a passer-by that hides things and must be told from the objects
             if pasted is not None and random.random() < 2 / 3:
                 at = int(random.integers(len(chosen) + 1))
                 chosen = [*chosen[:at], pasted, *chosen[at:]][: config.objects]
-        if chosen and config.intruder and random.random() < config.intruder:
-            self._intrude(layer, chosen, config, random)
-        if chosen and config.approach and random.random() < config.approach:
-            approach(layer, chosen[random.integers(len(chosen))], random)
-        if chosen and config.pan and random.random() < config.pan:
-            pan(layer, chosen[random.integers(len(chosen))], random)
-        if chosen and config.trail and random.random() < config.trail:
-            trail(layer, chosen[random.integers(len(chosen))], random)
+        if chosen and random.random() < config.intruder:
+            self._intrude(layer, chosen, random)
+        if chosen and random.random() < config.approach:
+            approach(layer, random.choice(chosen), random)
+        if chosen and random.random() < config.trail:
+            trail(layer, random.choice(chosen), random)
         frames = torch.from_numpy(np.stack([image for image, _ in layer])).permute(0, 3, 1, 2)
         frames, ids = augment(self.transform, frames, torch.from_numpy(np.stack([labels for _, labels in layer])))
         entries = _entries(ids.numpy())
@@ -164,31 +146,24 @@ class ClipDataset(Dataset[Clip]):
         labels = torch.from_numpy(order)[ids.long()]
         teacher_forcing = torch.from_numpy(random.random(config.length) < config.teacher_forcing)
         flaws = torch.full([config.length, *(side // STRIDE for side in config.size)], VOID, dtype=torch.uint8)
-        seed = None
-        for t in range(1, config.length if config.flaws else 0):
-            entered = [i for i, entry in enumerate(prompted.tolist(), 1) if entry < t]
-            lasts = seed is not None and config.lasting > 0 and random.random() < config.lasting
-            if (lasts or random.random() < config.flaws) and t not in prompted:
-                seed = seed if lasts else int(random.integers(2**62))
-                again = np.random.default_rng(seed)
-                drawn = draw_flaws(frames[t].permute(1, 2, 0).numpy(), labels[t].numpy(), entered, config.lost, again)
+        for t in range(1, config.length):
+            if random.random() < config.flaws and t not in prompted:
+                entered = [i for i, entry in enumerate(prompted.tolist(), 1) if entry < t]
+                drawn = draw_flaws(frames[t].permute(1, 2, 0).numpy(), labels[t].numpy(), entered, config.lost, random)
                 flaws[t] = torch.from_numpy(drawn)
-            else:
-                seed = None
         return Clip(frames.contiguous(), labels, prompted, teacher_forcing, flaws, clip_flow(frames))
 
-    def _layer(self, config: ClipConfig, random: np.random.Generator) -> Layer:
+    def _layer(self, random: np.random.Generator) -> Layer:
+        config = self.config
         source = self.sources[random.choice(len(self.sources), p=self.weights)]
         sequence = source[random.integers(len(source))]
         annotated = [i for i, path in enumerate(sequence.annotations) if path is not None]
         length = config.length
         if len(annotated) < length:
             index = annotated[random.integers(len(annotated))]
-            # a share of zero draws no number: the clips of older recipes stay what they were
-            blur = config.motion_blur > 0 and random.random() < config.motion_blur
             still = [(sequence.image(index), sequence.labels(index))] * length
-            layer = moved(still, random, elastic=True, blur=blur)
-            return relit(layer, random) if config.light and random.random() < config.light else layer
+            layer = moved(still, random, elastic=True, blur=random.random() < config.motion_blur)
+            return relit(layer, random) if random.random() < config.light else layer
         gap = int(random.integers(1, min(config.max_gap, (len(annotated) - 1) // (length - 1)) + 1))
         start = random.integers(len(annotated) - gap * (length - 1))
         picked = annotated[start : start + gap * (length - 1) + 1 : gap]
@@ -196,11 +171,11 @@ class ClipDataset(Dataset[Clip]):
             picked.reverse()
         return [(sequence.image(i), sequence.labels(i)) for i in picked]
 
-    def _paste(self, layer: Layer, config: ClipConfig, random: np.random.Generator) -> int | None:
+    def _paste(self, layer: Layer, random: np.random.Generator) -> int | None:
         """Paste an object of another picture, or of the clip itself, over ``layer``, in place; return its id, or None
         if there was none."""
-        alike = config.lookalike and random.random() < config.lookalike
-        other = _turned(layer, random) if alike else self._layer(config, random)
+        alike = random.random() < self.config.lookalike
+        other = _turned(layer, random) if alike else self._layer(random)
         ids = object_ids(other[0][1])
         if not ids:
             return None
@@ -213,20 +188,20 @@ class ClipDataset(Dataset[Clip]):
             layer[t] = over(layer[t], image, mask, new)
         return new
 
-    def _turn(self, layer: Layer, chosen: int, config: ClipConfig, random: np.random.Generator) -> None:
+    def _turn(self, layer: Layer, chosen: int, random: np.random.Generator) -> None:
         """Let the object ``chosen`` of ``layer`` turn, in place: its other side is what is in the box around an object
         of another picture."""
-        image, labels = self._layer(config, random)[0]
+        image, labels = self._layer(random)[0]
         if ids := object_ids(labels):
             x, y, width, height = cv2.boundingRect((labels == ids[random.integers(len(ids))]).view(np.uint8))
             turn(layer, chosen, image[y : y + height, x : x + width], random)
 
-    def _intrude(self, layer: Layer, chosen: list[int], config: ClipConfig, random: np.random.Generator) -> None:
+    def _intrude(self, layer: Layer, chosen: list[int], random: np.random.Generator) -> None:
         """Let a look-alike of one of the objects ``chosen``, or an object of another picture, come into ``layer``, in
         place, as part of the background: from a frame after the first on, mostly behind what is followed. Where it
         comes in it is apart from all objects, as what is next to one may be a part of it that comes into view."""
         alike, behind = random.random() < 0.7, random.random() < 0.8
-        other = _turned(layer, random) if alike else self._layer(config, random)
+        other = _turned(layer, random) if alike else self._layer(random)
         ids = [i for i in object_ids(other[0][1]) if not alike or i in chosen]
         if not ids:
             return

@@ -25,11 +25,14 @@ class VideoSequence:
     late: bool = False
 
     def image(self, index: int) -> np.ndarray:
-        """Frame as (H, W, 3) uint8 RGB. Raises InputError when the file cannot be decoded."""
+        """Frame as (H, W, 3) uint8 RGB, also of a grey, CMYK or 16-bit image. Raises InputError when the file cannot be
+        decoded."""
         try:
             with Image.open(self.frames[index]) as image:
+                if image.mode.startswith("I"):  # 16 bits a pixel, which Pillow would cut off at 255
+                    return np.repeat((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8)[..., None], 3, 2)
                 return np.array(image.convert("RGB"))
-        except (OSError, SyntaxError) as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise InputError("cannot be decoded as an image", self.frames[index], "copy the data again") from error
 
     def labels(self, index: int) -> np.ndarray:

@@ -21,8 +21,8 @@ def augmentation(
             v2.RandomApply([v2.ColorJitter(brightness=0.3, contrast=0.3, saturation=0.3)], p=0.7),
             v2.RandomGrayscale(p=0.03),
             v2.RandomApply([v2.GaussianBlur(5, sigma=(0.3, 1.5))], p=0.1),
-            *([v2.RandomApply([sharpened], p=sharpen)] if sharpen else []),
-            *([v2.RandomApply([recoloured], p=recolour)] if recolour else []),
+            v2.RandomApply([sharpened], p=sharpen),
+            v2.RandomApply([recoloured], p=recolour),
         ]
     )
 

@@ -1,4 +1,4 @@
-"""Batch norms that several processes share, as if they were one; or that are frozen."""
+"""Batch norms that several processes share, as if they were one."""
 
 from typing import Any
 
@@ -52,10 +52,3 @@ def share_batch_norm(network: nn.Module) -> None:
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.__class__ = SharedBatchNorm
-
-
-def freeze_batch_norm(network: nn.Module) -> None:
-    """Let every batch norm of a network in training use its running statistics and leave them as they are."""
-    for module in network.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.eval()

@@ -1,4 +1,4 @@
-"""From a recipe's clips to batches on the device, prepared ahead by worker processes."""
+"""From clips to batches on the device, prepared ahead by worker processes."""
 
 import time
 from collections.abc import Iterator
@@ -26,18 +26,18 @@ class Share:
 
 def load_batches(
     config: RunConfig, sources: dict[str, list[VideoSequence]], step: int, share: Share, workers: int
-) -> Iterator[tuple[list[ClipBatch], float, float]]:
-    """A process's share of the clips from a step to the end of its stage: the parts of a batch, the seconds waited for
-    them, and when the waiting began. Raises InputError for a file that cannot be read."""
+) -> Iterator[tuple[ClipBatch, float, float]]:
+    """A process's share of the clips from a step to the end of its stage: a batch a step, the seconds waited for it and
+    when the waiting began. Raises InputError where the data make no clip."""
     stage, begun, clips = config.at(step)
     size = stage.batch // share.processes
     weighted = [(weight, sources[name]) for name, weight in stage.sources.items()]
-    dataset = ClipDataset(weighted, stage.clip, config.train.seed, clips + stage.steps * stage.batch, clips)
+    dataset = ClipDataset(weighted, stage.clip, config.train.seed, clips + stage.steps * stage.batch)
     firsts = range(clips + begun * stage.batch + share.process * size, len(dataset), stage.batch)
-    parts = iter(
+    batches = iter(
         DataLoader(
             dataset,
-            batch_size=size // stage.accumulate,
+            batch_size=size,
             sampler=[first + i for first in firsts for i in range(size)],
             collate_fn=collate,
             num_workers=workers,
@@ -49,11 +49,11 @@ def load_batches(
     for _ in range(begun, stage.steps):
         started = time.perf_counter()
         try:
-            batches = [next(parts) for _ in range(stage.accumulate)]
+            batch = next(batches)
         except StesaError as error:  # of a worker: its whole traceback in one message
             raise InputError(error.what.strip().splitlines()[-1].partition("Error: ")[2] or str(error)) from error
         waiting = time.perf_counter() - started
-        yield [batch.to(share.device) for batch in batches], waiting, started
+        yield batch.to(share.device), waiting, started
 
 
 def _single_threaded(_: int) -> None:

@@ -1,8 +1,7 @@
-"""What is trained on what, and how: the config file of a training run, and the data it names."""
+"""What is trained on what, and how: the config file of a training run."""
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -13,7 +12,7 @@ from stesa_cli.config import Config
 from stesa_cli.data import davis, stills, youtube_vos
 from stesa_cli.data.sampling import ClipConfig
 from stesa_cli.data.sequence import VideoSequence
-from stesa_cli.errors import ConfigError, StesaError
+from stesa_cli.errors import ConfigError
 from stesa_cli.model.network import ModelConfig
 
 SOURCES: dict[str, Callable[[Path], list[VideoSequence]]] = {
@@ -34,9 +33,6 @@ class StageConfig(Config):
     clip: ClipConfig = ClipConfig()
     batch: int = Field(2, ge=1)
     """Clips a step, over all processes."""
-    accumulate: int = Field(1, ge=1)
-    """Parts in which a process takes its share of a batch, one after another: less memory, the same gradient, but for
-    trained batch norms, whose statistics are those of a part."""
     decoder_rate: Rate = 4e-4
     encoder_rate: Rate = 2e-5
     """Where it is 0 in all stages of a run, the encoder is frozen, and a step a fifth quicker."""
@@ -48,13 +44,13 @@ class StageConfig(Config):
     bootstrap: float = Field(1.0, gt=0, le=1)
     """Share of the pixels, the hardest, that count in the cross-entropy."""
     bootstrap_after: int = 0
+    blend: float = Field(0, ge=0, lt=1)
+    """Share of the weights that the stage began with in what it ends with (WiSE-FT, Wortsman et al. 2022)."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if unknown := self.sources.keys() - SOURCES.keys():
             raise ValueError(f"unknown sources {', '.join(sorted(unknown))}: choose among {', '.join(SOURCES)}")
-        if self.batch % self.accumulate:
-            raise ValueError(f"a batch of {self.batch} clips cannot be taken in {self.accumulate} parts")
         return self
 
     def rate(self, step: int) -> float:
@@ -74,11 +70,8 @@ class TrainConfig(Config):
     """Weights to begin with, shipped ones by name or a file, instead of ImageNet's and chance."""
     frozen: tuple[str, ...] = ()
     """Prefixes of parameter names that are not trained."""
-    batch_norm: Literal["trained", "frozen"] = "trained"
-    """``frozen``: batch norms use the statistics they came with, of ImageNet or of the weights they began with."""
     optimizer: Literal["adamw", "adam"] = "adamw"
     weight_decay: float = 1e-4
-    clip_norm: float = 5.0
     ema: float = Field(0.998, ge=0, lt=1)
     cross_entropy: float = 1.0
     soft_iou: float = 1.0
@@ -88,7 +81,6 @@ class TrainConfig(Config):
     validation_clips: int = Field(8, ge=1)
     """Clips of these, always the same, whose loss is followed."""
     validate_every: int = Field(500, ge=1)
-    validation_size: int = Field(256, ge=32)
     checkpoint_every: int = Field(100, ge=1)
 
 
@@ -166,44 +158,3 @@ def _sources(text: str, year: int) -> dict[str, float]:
         except ValueError as error:
             raise ConfigError(f"{weight!r} is not a weight", "--dataset", "write it as stills,davis=3") from error
     return sources
-
-
-class Problems:
-    """All that is wrong, to be told at once."""
-
-    def __init__(self) -> None:
-        self.found: list[str] = []
-
-    @contextmanager
-    def noted(self) -> Iterator[None]:
-        """Note a StesaError that the block raises, and go on after it."""
-        try:
-            yield
-        except StesaError as error:
-            self.found.append(str(error))
-
-    def tell(self) -> None:
-        """Raise ConfigError when there is any."""
-        if self.found:
-            raise ConfigError("; ".join(dict.fromkeys(self.found)))
-
-
-def open_data(config: RunConfig, data_root: Path) -> tuple[dict[str, list[VideoSequence]], list[VideoSequence]]:
-    """All sources of all stages, without the held-out sequences, and these. Raises every problem in one line."""
-    problems, held_out = Problems(), config.train.held_out
-    wanted = dict.fromkeys(name for stage in config.stages for name in stage.sources)
-    found: dict[str, list[VideoSequence]] = {}
-    validated: dict[str, VideoSequence] = {}
-    for name in wanted | {"davis2016": None}:
-        if name in wanted or set(held_out) - validated.keys():
-            with problems.noted():
-                found[name] = SOURCES[name](data_root)
-                validated = {s.name: s for s in found[name] if s.name in held_out and len(s.frames) > 1} | validated
-    kept = {name: [s for s in found[name] if s.name not in held_out] for name in wanted if name in found}
-    problems.found += [f"{name}: every sequence is held out" for name, sequences in kept.items() if not sequences]
-    unknown = set(held_out) - validated.keys()
-    if unknown and ("davis2016" in found or "davis2016" not in wanted):
-        what = f"held-out sequences {', '.join(sorted(unknown))} are not there"
-        problems.found.append(f"{what}: name others, or none, with --held-out")
-    problems.tell()
-    return kept, [validated[name] for name in held_out]

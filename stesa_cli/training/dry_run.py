@@ -1,4 +1,4 @@
-"""A run before the run: one step of every stage, what it takes, and what its batch looks like."""
+"""A dry run: one step of every stage, what it takes, and what its batch looks like."""
 
 import sys
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from stesa_cli.training.trainer import Trainer
 
 
 @dataclass(frozen=True)
-class Rehearsal:
+class DryRun:
     """Of one stage: the losses of its first step, the peak of memory so far in bytes, and the picture of its batch."""
 
     losses: dict[str, float]
@@ -23,21 +23,21 @@ class Rehearsal:
     picture: Path
 
 
-def rehearse(trainer: Trainer) -> Iterator[Rehearsal]:
+def dry_run(trainer: Trainer) -> Iterator[DryRun]:
     """Take the first step of every stage, on a trainer that is not used for anything else after it; only the pictures
     ``batch-<stage>.png`` are written into the run folder. Raises ConfigError where the memory does not suffice."""
     step = 0
     for number, stage in enumerate(trainer.config.stages, 1):
-        batches, _, _ = next(trainer.batches(step))
+        batch, _, _ = next(trainer.batches(step))
         path = trainer.folder.path / f"batch-{number}.png"
         with atomic(path) as temporary:
-            Image.fromarray(draw_batch(batches[0])).save(temporary)
+            Image.fromarray(draw_batch(batch)).save(temporary)
         try:
-            losses = trainer.train_step(step, batches)
+            losses = trainer.train_step(step, batch)
         except torch.OutOfMemoryError as error:
-            fix = "lower batch, clip.length or clip.size, or raise accumulate"
+            fix = "lower batch, clip.length or clip.size"
             raise ConfigError(f"stage {number} does not fit into the memory of the device", "stages", fix) from error
-        yield Rehearsal(losses, _peak_memory(trainer.accelerator.device), path)
+        yield DryRun(losses, _peak_memory(trainer.accelerator.device), path)
         step += stage.steps
 
 

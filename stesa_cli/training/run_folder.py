@@ -34,7 +34,8 @@ class Validation:
 @dataclass(frozen=True)
 class Report:
     """One training step: ``losses`` by name with their ``total``, ``seconds`` it took and of these ``waiting`` for
-    data, how many ``images`` it saw, and the validation where there was one."""
+    data, how many ``images`` it saw, the validation where there was one, and what is wrong with each ``unreadable``
+    file that no earlier report named."""
 
     step: int
     steps: int
@@ -43,13 +44,14 @@ class Report:
     waiting: float
     images: int
     validation: Validation | None = None
+    unreadable: tuple[str, ...] = ()
 
 
 class RunFolder:
     """``config.json``; ``starts.json``, versions, data and machine of every start; ``metrics.jsonl``, a line a step;
     events for TensorBoard; ``last.safetensors``, everything needed to go on; ``best.safetensors``, the averaged weights
-    with the highest held-out J; ``curves/``, written at the end. Once it is open, ``about`` is what a recipe tells of
-    the run: seed, machine, versions, data and the hours of all its steps."""
+    with the highest held-out J; ``curves/``, written at the end. Once it is open, ``about`` is what a checkpoint tells
+    of the run: seed, machine, versions, data and the hours of all its steps."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

@@ -1,11 +1,13 @@
-"""``stesa train`` as its user meets it, on the tiny recipe."""
+"""``stesa train`` as its user meets it, with the tiny config."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
 import time
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
@@ -13,8 +15,9 @@ from typer.testing import CliRunner
 from stesa_cli.checkpoint import load_network, read
 from stesa_cli.cli import app
 from stesa_cli.errors import ConfigError, InputError
+from stesa_cli.masks import write_mask
 
-from ..recipes import TINY
+from ..tiny import TINY
 
 
 @pytest.fixture
@@ -56,6 +59,20 @@ def test_problems_are_told_before_anything_starts(train, tmp_path):
     assert not (tmp_path / "run").exists()
     with pytest.raises(InputError, match="not the folder of a run"):
         train("--plot", tmp_path)
+
+
+def test_odd_data_are_told_before_the_start_and_when_they_are_met(train, tiny_data, tmp_path):
+    shutil.copytree(tiny_data, tmp_path / "data")
+    mask = tmp_path / "data/davis2016/Annotations/480p/b/00004.png"
+    write_mask(mask, np.ones((32, 48), np.uint8))
+    frame = tmp_path / "data/davis2016/JPEGImages/480p/a/00003.jpg"
+    frame.write_bytes(frame.read_bytes()[:1500])
+    shown = train("--run", tmp_path / "run", "--data-root", tmp_path / "data")
+    before = (
+        f"warning: davis2016: left out are masks of another size than their image (1, such as {mask}, 48×32 and not"
+    )
+    assert shown.count(before) == 1 and shown.count(f"warning: {frame}: cannot be decoded") == 1
+    assert shown.index(before) < shown.index("step 3: held-out") and "6/6" in shown
 
 
 def test_ctrl_c_saves_and_says_how_to_go_on(tiny_data, tmp_path):

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 import tomllib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,13 +19,15 @@ from stesa_cli import __version__
 from stesa_cli.checkpoint import export, load_network, read, save
 from stesa_cli.data import davis
 from stesa_cli.data.download import ARCHIVES
-from stesa_cli.errors import ConfigError
+from stesa_cli.errors import ConfigError, InputError
+from stesa_cli.masks import write_mask
 from stesa_cli.model.network import Network
-from stesa_cli.training.config import RunConfig, StageConfig, open_data
+from stesa_cli.training.config import RunConfig, StageConfig
+from stesa_cli.training.data import open_data
 from stesa_cli.training.plots import draw_curves
 from stesa_cli.training.trainer import Trainer
 
-from ..recipes import TINY
+from ..tiny import TINY
 
 CONFIG = RunConfig.parse(tomllib.loads(TINY))
 CLIP = CONFIG.stages[0].clip
@@ -101,11 +104,11 @@ def test_the_best_weights_are_exported_and_loaded(tiny_data, tmp_path):
     export(tmp_path / "tiny.safetensors", tmp_path / "run" / "best.safetensors")
     network, info = load_network(tmp_path / "tiny.safetensors")
     assert info["step"] == 3 and info["run"]["train"]["held_out"] == ["c"]
-    recipe = json.loads((tmp_path / "tiny.json").read_text())
-    assert recipe == info | {"version": __version__}
-    assert (recipe["seed"], recipe["device"], recipe["precision"], recipe["processes"]) == (0, "cpu", "fp32", 1)
-    assert recipe["data"]["held out"]["sequences"] == 1 and 0 <= recipe["held_out_J"] <= 1
-    assert {"python", "torch", "timm", "stesa-cli"} <= recipe["versions"].keys()
+    about = json.loads((tmp_path / "tiny.json").read_text())
+    assert about == info | {"version": __version__}
+    assert (about["seed"], about["device"], about["precision"], about["processes"]) == (0, "cpu", "fp32", 1)
+    assert about["data"]["held out"]["sequences"] == 1 and 0 <= about["held_out_J"] <= 1
+    assert {"python", "torch", "timm", "stesa-cli"} <= about["versions"].keys()
     tensors, _, _ = read(tmp_path / "tiny.safetensors")
     assert {t.dtype for t in tensors.values() if t.is_floating_point()} == {torch.float16}
     assert network.config == CONFIG.model and next(network.parameters()).dtype == torch.float32
@@ -131,8 +134,9 @@ def test_all_missing_data_is_named_at_once(tmp_path):
 
 
 def test_held_out_sequences_are_not_trained_on(tiny_data):
-    sources, held_out = open_data(CONFIG, tiny_data)
-    assert [s.name for s in sources["davis2016"]] == ["a", "b"] and [s.name for s in held_out] == ["c"]
+    data = open_data(CONFIG, tiny_data)
+    assert [s.name for s in data.sources["davis2016"]] == ["a", "b"] and [s.name for s in data.held_out] == ["c"]
+    assert data.notes == []
 
 
 def test_a_run_that_is_stopped_is_saved_and_goes_on_as_if_it_was_not(tiny_data, tmp_path):
@@ -177,21 +181,44 @@ def test_a_run_does_not_go_on_with_other_data(tiny_data, tmp_path):
         run(CONFIG, data, tmp_path / "run")
 
 
-def test_a_batch_in_parts_is_the_same_batch(tiny_data, tmp_path):
-    train = {"batch_norm": "frozen"}
-    whole = run(changed(train, batch=4), tiny_data, tmp_path / "whole")
-    parts = run(changed(train, batch=4, accumulate=2), tiny_data, tmp_path / "parts")
-    for one, other in zip(whole, parts, strict=True):
-        assert other.losses == pytest.approx(one.losses, rel=1e-4)
+def tensors(folder: Path) -> dict[str, torch.Tensor]:
+    return read(folder / "last.safetensors")[0]
 
 
-def test_frozen_batch_norms_keep_their_statistics(tiny_data, tmp_path):
-    def statistics(config: RunConfig, folder: str) -> torch.Tensor:
-        run(config, tiny_data, tmp_path / folder)
-        return read(tmp_path / folder / "last.safetensors")[0]["model.skips.0.1.running_mean"]
+def test_a_blend_mixes_the_weights_that_a_stage_began_with_back_in(tiny_data, tmp_path):
+    """Those of the network and those of their average, after the stage's last step: a share of 0 is the plain run."""
+    plain, blended = tmp_path / "plain", tmp_path / "blended"
+    run(changed(), tiny_data, plain)
+    run(changed(blend=0.25), tiny_data, blended)
+    torch.manual_seed(CONFIG.train.seed)
+    before, after = Network(CONFIG.model).state_dict(), tensors(plain)
+    found = tensors(blended)
+    assert found.keys() == after.keys()  # what the stage began with is needed no longer
+    for name, tensor in found.items():
+        kind, _, of = name.partition(".")
+        expected = after[name]
+        if kind in ("model", "ema") and tensor.is_floating_point():
+            expected = torch.lerp(before[of], expected, 0.75)
+        assert torch.equal(tensor, expected), name
+    assert any(not torch.equal(found[name], after[name]) for name in found)
+    best = read(blended / "best.safetensors")[0]  # of the same step: it was validated after the blend
+    assert all(torch.equal(tensor, found[f"ema.{name}"]) for name, tensor in best.items())
 
-    assert statistics(changed({"batch_norm": "frozen"}), "frozen").abs().max() == 0
-    assert statistics(changed(), "trained").abs().max() > 0
+
+@pytest.mark.parametrize("kill", [2, 3, 5])
+def test_a_run_that_is_killed_in_a_stage_with_a_blend_goes_on_as_if_it_was_not(tiny_data, tmp_path, kill):
+    """Its last checkpoint is of step 2, within a stage, of step 3, its end, or of step 4, within the next."""
+    stages = tuple(stage.model_copy(update={"blend": 0.5}) for stage in CONFIG.stages)
+    config = CONFIG.model_copy(update={"stages": stages})
+    whole = run(config, tiny_data, tmp_path / "whole")
+    first = run(config, tiny_data, tmp_path / "killed", until=kill)
+    within = tensors(tmp_path / "killed")
+    assert any(name.startswith("began.") for name in within) == (kill != 3)
+    second = run(config, tiny_data, tmp_path / "killed")
+    known = {report.step: report.losses for report in (*first, *second)}
+    assert [known[report.step] for report in whole] == [report.losses for report in whole]
+    one, other = tensors(tmp_path / "whole"), tensors(tmp_path / "killed")
+    assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
 def test_an_encoder_without_a_rate_stays_as_it_is(tiny_data, tmp_path):
@@ -241,13 +268,63 @@ def test_all_that_does_not_fit_is_told_at_once(tiny_data, tmp_path, monkeypatch)
 
 
 def test_what_is_held_out_can_be_chosen(tiny_data, tmp_path):
-    _, held_out = open_data(CONFIG.adapted(held_out="a, b"), tiny_data)
-    assert [s.name for s in held_out] == ["a", "b"]
+    assert [s.name for s in open_data(CONFIG.adapted(held_out="a, b"), tiny_data).held_out] == ["a", "b"]
     shutil.copytree(tiny_data / "stills", tmp_path / "stills")
     alone = CONFIG.adapted(dataset="stills", held_out="none")
-    assert open_data(alone, tmp_path)[1] == []
-    with pytest.raises(ConfigError, match=r"no DAVIS-2016 here.*held-out sequences c are not there: .* --held-out"):
+    assert open_data(alone, tmp_path).held_out == []
+    with pytest.raises(ConfigError, match=r"no DAVIS-2016 here.*held-out sequences c are not there,.* --held-out"):
         open_data(CONFIG.adapted(dataset="stills"), tmp_path)
+
+
+@pytest.fixture
+def odd_data(tiny_data, tmp_path):
+    """Frames 3 of the sequence a, which is trained on, and of c, which is held out, break off after their headers."""
+    shutil.copytree(tiny_data, tmp_path / "data")
+    for name in "ac":
+        frame = tmp_path / f"data/davis2016/JPEGImages/480p/{name}/00003.jpg"
+        frame.write_bytes(frame.read_bytes()[:1500])
+    return tmp_path / "data"
+
+
+def test_a_run_outlives_files_that_cannot_be_read(odd_data, tmp_path):
+    """Each is told once, and a run that goes on sees the clips of one that was not interrupted."""
+    config = changed({"held_out": ("b", "c")}, steps=12, sources={"davis2016": 1.0})
+    whole = run(config, odd_data, tmp_path / "whole")
+    told = [line for report in whole for line in report.unreadable]
+    assert sorted(told) == [
+        f"{odd_data}/davis2016/JPEGImages/480p/{name}/00003.jpg: cannot be decoded as an image; copy the data again"
+        for name in "ac"
+    ]
+    assert [report.step for report in whole if report.validation] == [3, 6, 9, 12]
+    assert all(report.validation.J >= 0 for report in whole if report.validation)
+    first = run(config, odd_data, tmp_path / "killed", until=7)
+    second = run(config, odd_data, tmp_path / "killed")
+    assert [r.losses for r in whole] == [r.losses for r in (*first[:6], *second)]
+
+
+def test_a_worker_tells_of_files_that_cannot_be_read(odd_data, tmp_path):
+    config = changed({"held_out": ()}, steps=8, sources={"davis2016": 1.0})
+    reports = list(Trainer(config, odd_data, tmp_path / "run", **PLAIN | {"workers": 1}).run())
+    assert sum(len(report.unreadable) for report in reports) == 2 and len(reports) == 8
+
+
+def test_when_no_held_out_sequence_can_be_read_a_run_ends(odd_data, tmp_path):
+    config = changed({"held_out": ("c",)}, sources={"davis2016": 1.0})
+    with pytest.raises(InputError, match=r"no held-out sequence can be read; .*c/00003\.jpg"):
+        run(config, odd_data, tmp_path / "run")
+
+
+def test_a_sequence_that_cannot_be_validated_on_is_told_before_the_start(tiny_data, tmp_path):
+    shutil.copytree(tiny_data, tmp_path / "data")
+    for mask in (tmp_path / "data/davis2016/Annotations/480p/c").iterdir():
+        write_mask(mask, np.zeros((64, 96), np.uint8))
+    with pytest.raises(ConfigError, match="held-out sequences c are not there, or cannot be validated on"):
+        Trainer(CONFIG, tmp_path / "data", tmp_path / "run", **PLAIN)
+
+
+def test_one_photograph_is_enough(tiny_data, tmp_path):
+    reports = run(changed({"held_out": ()}, sources={"stills": 1.0}), tiny_data, tmp_path)
+    assert [r.step for r in reports] == [1, 2, 3]
 
 
 def test_missing_data_names_the_command_that_gets_them(tmp_path):
@@ -268,7 +345,7 @@ def test_a_run_begins_with_given_weights_and_goes_on_without_them(weights, tiny_
     path, tensors = weights
     config = CONFIG.adapted(initial=str(path))
     begun = Trainer(config, tiny_data, tmp_path / "run", **PLAIN)
-    for network in (begun.network, begun.ema.module):
+    for network in (begun.network, begun.state.ema.module):
         assert all(torch.equal(tensor, tensors[name]) for name, tensor in network.state_dict().items())
     run(config, tiny_data, tmp_path / "run", until=2)
     path.unlink()
@@ -317,5 +394,5 @@ def test_impossible_settings_are_refused_together():
     with pytest.raises(ConfigError) as caught:
         RunConfig.parse({"model": {"encodr": "x"}, "stages": [{"steps": 0, "sources": {}, "batch": 3}]})
     assert all(part in str(caught.value) for part in ("model.encodr", "stages.0.steps", "stages.0.sources"))
-    with pytest.raises(ConfigError, match="2 parts"):
-        StageConfig.parse({"steps": 1, "sources": {"stills": 1}, "batch": 3, "accumulate": 2})
+    with pytest.raises(ConfigError, match="blend: Input should be less than 1"):
+        StageConfig.parse({"steps": 1, "sources": {"stills": 1}, "blend": 1})

@@ -1,4 +1,4 @@
-"""A tiny network, a tiny DAVIS with tiny stills, and the recipe that trains the one on the other in seconds."""
+"""A tiny network, a tiny DAVIS with tiny stills, and the config that trains the one on the other in seconds."""
 
 from pathlib import Path
 

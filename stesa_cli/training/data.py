@@ -1,0 +1,65 @@
+"""The data that a config names, looked through before the start."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from stesa_cli.data.check import check
+from stesa_cli.data.sequence import VideoSequence
+from stesa_cli.errors import ConfigError, StesaError
+from stesa_cli.training.config import SOURCES, RunConfig
+from stesa_cli.training.validation import can_validate
+
+
+class Problems:
+    """All that is wrong, to be told at once."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    @contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note a StesaError that the block raises, and go on after it."""
+        try:
+            yield
+        except StesaError as error:
+            self.found.append(str(error))
+
+    def tell(self) -> None:
+        """Raise ConfigError when there is any."""
+        if self.found:
+            raise ConfigError("; ".join(dict.fromkeys(self.found)))
+
+
+@dataclass(frozen=True)
+class Data:
+    """The sequences of every source, without those ``held_out``; and what is odd in a source, a line each."""
+
+    sources: dict[str, list[VideoSequence]]
+    held_out: list[VideoSequence]
+    notes: list[str]
+
+
+def open_data(config: RunConfig, data_root: Path) -> Data:
+    """The data of all stages. What cannot be trained on is left out, and noted. Raises every problem in one line."""
+    problems, held_out = Problems(), config.train.held_out
+    wanted = dict.fromkeys(name for stage in config.stages for name in stage.sources)
+    found: dict[str, list[VideoSequence]] = {}
+    validated: dict[str, VideoSequence] = {}
+    notes: list[str] = []
+    for name in wanted | {"davis2016": None}:
+        if name in wanted or set(held_out) - validated.keys():
+            with problems.noted():
+                sequences = SOURCES[name](data_root)
+                found[name], note = check([s for s in sequences if name in wanted or s.name in held_out])
+                notes += [f"{name}: {note}"] if note else []
+                validated = {s.name: s for s in found[name] if s.name in held_out and can_validate(s)} | validated
+    kept = {name: [s for s in found[name] if s.name not in held_out] for name in wanted if name in found}
+    problems.found += [f"{name}: no sequence is left to train on" for name, sequences in kept.items() if not sequences]
+    unknown = set(held_out) - validated.keys()
+    if unknown and ("davis2016" in found or "davis2016" not in wanted):
+        what = f"held-out sequences {', '.join(sorted(unknown))} are not there, or cannot be validated on"
+        problems.found.append(f"{what}: name others, or none, with --held-out")
+    problems.tell()
+    return Data(kept, [validated[name] for name in held_out], notes)

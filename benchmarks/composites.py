@@ -7,7 +7,7 @@ they cross and cover each other; the truth is what is left visible. Schoolgirls 
 objects. None of this is trained on."""
 
 import argparse
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -16,10 +16,10 @@ import numpy as np
 from stesa_cli.data import davis
 from stesa_cli.data.motion import Layer, over
 from stesa_cli.data.sequence import VideoSequence
-from stesa_cli.inference.finetune import adapt
+from stesa_cli.inference.config import InferenceConfig
 from stesa_cli.inference.segmenter import Segmenter
-from stesa_cli.masks import label_map
 from stesa_cli.metrics.region import region_similarity
+from stesa_cli.video.reading import Frame
 
 HELD_OUT = ("bmx-bumps", "dance-jump", "scooter-gray")
 """No stage of the shipped weights has seen these."""
@@ -45,16 +45,15 @@ def composite(sequences: list[VideoSequence], frames: int) -> Iterator[tuple[np.
 
 def similarity(
     segmenter: Segmenter,
-    clip: Iterable[tuple[np.ndarray, np.ndarray]],
+    clip: Sequence[tuple[np.ndarray, np.ndarray]],
     measures: Sequence[Measure] = (region_similarity,),
 ) -> np.ndarray:
-    """The means of each measure (J, if not told otherwise) of each object, (measures, O)."""
-    scores = []
-    for index, (image, labels) in enumerate(clip):
-        probabilities = segmenter.step(image) if index else segmenter.start(image, labels)
-        if index:
-            found = label_map(probabilities, segmenter.ids)
-            scores.append([measure(labels, found, segmenter.ids) for measure in measures])
+    """The means of each measure (J, if not told otherwise) of each object, (measures, O); the segmenter is new, but may
+    have been finetuned."""
+    frames = (Frame(image, index, 0.0) for index, (image, _) in enumerate(clip))
+    results = segmenter.propagate(frames, {0: clip[0][1]})
+    next(results)  # what was given does not count
+    scores = [[measure(clip[r.index][1], r.labels, r.ids) for measure in measures] for r in results]
     return np.mean(scores, axis=0)
 
 
@@ -64,9 +63,10 @@ def main() -> None:
     parser.add_argument("--weights", default="stesa")
     parser.add_argument("--size", type=int, default=480)
     parser.add_argument("--frames", type=int, default=40)
-    parser.add_argument("--adapt", type=float, default=0.0)
+    parser.add_argument("--finetune", action="store_true")
     parser.add_argument("--only", default="", help="clips whose name holds this")
     args = parser.parse_args()
+    config = InferenceConfig.preset(size=args.size, finetune=args.finetune)
     train = {sequence.name: sequence for sequence in davis.sequences(args.data, 2016, "train")}
     held_out = [train[name] for name in HELD_OUT]
     clips = {
@@ -79,10 +79,7 @@ def main() -> None:
     for name, frames in clips.items():
         if args.only not in name:
             continue
-        segmenter, clip = Segmenter.load(args.weights, args.size), list(frames)
-        if args.adapt:
-            adapt(segmenter.network, *clip[0], args.adapt)
-        (scores,) = similarity(segmenter, clip)
+        (scores,) = similarity(Segmenter.load(args.weights, config), list(frames))
         means[name] = scores.mean()
         print(f"{name}: {' '.join(f'{100 * j:.1f}' for j in scores)}; mean {100 * scores.mean():.1f}", flush=True)
     composites = [mean for name, mean in means.items() if name != "schoolgirls"]

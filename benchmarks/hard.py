@@ -4,8 +4,8 @@
 
 Kinds: plain; alike (the object once more, mirrored, comes in behind it in frame 4, with a motion of its own); hidden (a
 post goes past in front of it); turned (it shows another side, which looks like another sequence's object); lost (in
-frames 2 to 6 the right or the lower half of its mask is not handed on); covered (parts of the object are covered in the
-given frame); smoke (smoke, dust or a shadow moves with it); pan (the camera goes past it). All but plain are drawn
+frames 2 to 6 the right or the lower half of its mask is not propagated); covered (parts of the object are covered in
+the first frame); smoke (smoke, dust or a shadow moves with it); pan (the camera goes past it). All but plain are drawn
 twice for each sequence. The frames (576×324) are enlarged to 854×480. None of this is trained on."""
 
 import argparse
@@ -16,15 +16,18 @@ import numpy as np
 import torch
 from composites import HELD_OUT, frames_of, similarity
 from quality import enlarged
+from torch import Tensor
 
 from stesa_cli.data import davis
 from stesa_cli.data.flaws import cover
 from stesa_cli.data.motion import Layer, moved, over, trail, turn
 from stesa_cli.data.sequence import VideoSequence
-from stesa_cli.inference.finetune import adapt
+from stesa_cli.inference.config import InferenceConfig
 from stesa_cli.inference.segmenter import Segmenter
 from stesa_cli.metrics.boundary import contour_accuracy
 from stesa_cli.metrics.region import region_similarity
+from stesa_cli.model.network import Network
+from stesa_cli.model.state import Features, State
 
 ENTRY, TRIES = 4, 30
 LOSING = range(2, 7)
@@ -90,17 +93,17 @@ def _hide(layer: Layer, random: np.random.Generator) -> None:
         labels[:, part] = 0
 
 
-def _lose(segmenter: Segmenter, axis: int) -> None:
-    """Have the half of the object's mask behind its centre, along an axis (0: y, 1: x), not handed on."""
-    advance = segmenter.network.advance
+def _lose(network: Network, axis: int) -> None:
+    """Have the half of the object's mask behind its centre, along an axis (0: y, 1: x), not propagated."""
+    advance = network.advance
 
-    def losing(features, state, masks, *rest, **options):
+    def losing(features: Features, state: State, masks: Tensor, present: Tensor, prompted: bool = False) -> State:
         if state.frames in LOSING and (places := torch.nonzero(masks[0, 0] > 0.5)[:, axis]).numel():
             masks = masks.clone()
             masks.movedim(2 + axis, 0)[int(places.float().mean()) :] = 0
-        return advance(features, state, masks, *rest, **options)
+        return advance(features, state, masks, present, prompted)
 
-    segmenter.network.advance = losing
+    network.advance = losing
 
 
 def main() -> None:
@@ -110,20 +113,21 @@ def main() -> None:
     parser.add_argument("--weights", default="stesa")
     parser.add_argument("--size", type=int, default=480)
     parser.add_argument("--frames", type=int, default=24)
-    parser.add_argument("--adapt", type=float, default=0.0)
+    parser.add_argument("--finetune", action="store_true")
     args = parser.parse_args()
+    config = InferenceConfig.preset(size=args.size, finetune=args.finetune)
     train = {sequence.name: sequence for sequence in davis.sequences(args.data, 2016, "train")}
     means = []
     for kind in args.kinds:
         runs = []
         for name, seed in ((name, seed) for name in HELD_OUT for seed in range(1 if kind == "plain" else 2)):
-            segmenter = Segmenter.load(args.weights, args.size)
+            segmenter = Segmenter.load(args.weights, config)
             other = train[HELD_OUT[(HELD_OUT.index(name) + 1 + seed) % len(HELD_OUT)]]
             frames = list(enlarged(clip(train[name], args.frames, kind, seed, other)))
-            if args.adapt:
-                adapt(segmenter.network, *frames[0], args.adapt)
             if kind == "lost":
-                _lose(segmenter, 1 - seed)
+                if config.finetune:  # which makes a network of its own
+                    segmenter.finetune(*frames[0])
+                _lose(segmenter.network, 1 - seed)
             runs.append(similarity(segmenter, frames, (region_similarity, contour_accuracy))[:, 0])
         means.append(np.mean(runs, axis=0))
         print("{}: J {:.4f}, F {:.4f}".format(kind, *means[-1]), flush=True)

@@ -177,7 +177,7 @@ class Network(nn.Module):
                 sound = 1 - flaw.sum(1, keepdim=True)
                 propagated = propagated * sound + flaw[:, 1:]
                 # what the states know there would give it away
-                decoded = [(found, _kept(state, sound)) for found, state in decoded]
+                decoded = [(found, state.faded(sound)) for found, state in decoded]
             present = propagated.sum(1, keepdim=True)
             for at, (group, (_, state)) in enumerate(zip(groups, decoded, strict=True)):
                 own = _chosen(propagated, group.slots)
@@ -238,15 +238,6 @@ class Network(nn.Module):
             value = self.memory.value(features.middle, fine, others)
             memory = memory.write(MemoryFrame(state.frames, features.key, value, prompted))
         return replace(state, masks=masks, present=present, memory=memory, frames=state.frames + 1)
-
-
-def _kept(state: State, share: Tensor) -> State:
-    """With hidden states times ``share`` (B, 1, H, W) in [0, 1]."""
-    hidden = []
-    for level in state.hidden or []:
-        of = F.interpolate(share, level[0].shape[2:], mode="bilinear", antialias=True)
-        hidden.append([maps * of.to(maps.dtype) for maps in level])
-    return replace(state, hidden=hidden)
 
 
 def _chosen(masks: Tensor, slots: Tensor) -> Tensor:

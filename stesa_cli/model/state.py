@@ -66,6 +66,14 @@ class State:
 
         return self._sampled(grid)
 
+    def faded(self, share: Tensor) -> "State":
+        """With hidden states times ``share`` (B, 1, H, W) in [0, 1]."""
+        hidden = []
+        for level in self.hidden or []:
+            of = F.interpolate(share, level[0].shape[2:], mode="bilinear", antialias=True)
+            hidden.append([maps * of.to(maps.dtype) for maps in level])
+        return replace(self, hidden=hidden)
+
     def _sampled(self, grid: Callable[[torch.Size], Tensor]) -> "State":
         """Masks and hidden states read where ``grid`` (B or 1, h, w, 2), x and y in -1 to 1, says of each size."""
 

@@ -62,7 +62,7 @@ class Run:
         self.first = prompts.frames[0]
         self.turn = self.first if job.both_ways else -1  # on the way back: the frame that comes next
         sound = None if isinstance(job.video, int) or job.video.is_dir() or job.frames else job.video
-        self.options = OutputOptions(job.binary, job.style, reader.rate, sound)
+        self.options = OutputOptions(job.binary, job.style, reader.rate, reader.sample_aspect, sound)
         self.whole = [kind for kind in job.save if FORMATS[kind].whole]
         self.each = [kind for kind in job.save if not FORMATS[kind].whole]
         self.soft = any(FORMATS[kind].soft for kind in job.save)

@@ -1,35 +1,13 @@
 """The data that a config names, looked through before the start."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from stesa_cli.data.check import check
 from stesa_cli.data.sequence import VideoSequence
-from stesa_cli.errors import ConfigError, StesaError
+from stesa_cli.errors import Problems
 from stesa_cli.training.config import SOURCES, RunConfig
 from stesa_cli.training.validation import can_validate
-
-
-class Problems:
-    """All that is wrong, to be told at once."""
-
-    def __init__(self) -> None:
-        self.found: list[str] = []
-
-    @contextmanager
-    def noted(self) -> Iterator[None]:
-        """Note a StesaError that the block raises, and go on after it."""
-        try:
-            yield
-        except StesaError as error:
-            self.found.append(str(error))
-
-    def tell(self) -> None:
-        """Raise ConfigError when there is any."""
-        if self.found:
-            raise ConfigError("; ".join(dict.fromkeys(self.found)))
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from torch import Tensor
 from stesa_cli import checkpoint
 from stesa_cli.data.clip import ClipBatch, collate
 from stesa_cli.data.sampling import ClipDataset
-from stesa_cli.errors import ConfigError, StesaError
+from stesa_cli.errors import ConfigError, Problems, StesaError
 from stesa_cli.masks import one_hot
 from stesa_cli.model.losses import clip_losses
 from stesa_cli.model.network import Network, Prediction
@@ -24,7 +24,7 @@ from stesa_cli.runtime import Precision, find_device, place, resolved
 from stesa_cli.training.batch_norm import share_batch_norm
 from stesa_cli.training.batches import Share, load_batches
 from stesa_cli.training.config import RunConfig, StageConfig
-from stesa_cli.training.data import Problems, open_data
+from stesa_cli.training.data import open_data
 from stesa_cli.training.preview import draw_batch
 from stesa_cli.training.run_folder import Report, RunFolder, Validation, listing
 from stesa_cli.training.state import TrainingState, make_network

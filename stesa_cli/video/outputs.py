@@ -39,11 +39,12 @@ class FrameOutput:
 @dataclass(frozen=True)
 class OutputOptions:
     """How it is saved: ``binary`` masks are 0 or 255, of all objects together; videos have the nominal ``rate``, in
-    frames per second, and the sound of ``audio_from``."""
+    frames per second, pixels of the shape ``sample_aspect``, and the sound of ``audio_from``."""
 
     binary: bool = False
     style: OverlayStyle | None = None
     rate: Fraction = Fraction(24)
+    sample_aspect: Fraction = Fraction(1)
     audio_from: Path | None = None
 
 
@@ -146,7 +147,7 @@ def _overlay(path: Path, options: OutputOptions) -> Iterator[Write]:
     from stesa_cli.video.writing import video_writer
 
     style = options.style or DEFAULT_STYLE
-    with video_writer(path, options.rate, options.audio_from) as write:
+    with video_writer(path, options.rate, options.audio_from, sample_aspect=options.sample_aspect) as write:
         yield lambda frame: write(overlay(frame.image, frame.labels, style), frame.time)
 
 
@@ -156,7 +157,7 @@ def _cut_out(path: Path, options: OutputOptions) -> Iterator[Write]:
 
     from stesa_cli.video.writing import alpha_writer
 
-    with alpha_writer(path, options.rate) as write:
+    with alpha_writer(path, options.rate, options.sample_aspect) as write:
 
         def cut_out(frame: FrameOutput) -> None:
             alpha = np.zeros(frame.labels.shape, np.uint16)

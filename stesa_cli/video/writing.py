@@ -20,18 +20,24 @@ _ALPHA = {
 
 @contextmanager
 def video_writer(
-    path: Path, rate: Fraction, audio_from: Path | None = None, crf: int = 18, preset: str = "veryfast"
+    path: Path,
+    rate: Fraction,
+    audio_from: Path | None = None,
+    crf: int = 18,
+    preset: str = "veryfast",
+    sample_aspect: Fraction = Fraction(1),
 ) -> Iterator[Callable[[np.ndarray, float], None]]:
     """Write a video: the block is given ``write(image, time)``, to call with each frame (H, W, 3) uint8 RGB, all of one
     size, and its time in seconds, rising. Encoding runs in the background; leave an image alone once it is handed over.
 
     H.264 yuv420p, BT.709. An odd width or height grows by one pixel, its border repeated, as yuv420p has even sizes
     only. Times are kept to 1/90000 s or better, and exactly those of ``rate`` (frames per second) are kept exactly.
-    Sound is copied from ``audio_from``, or made AAC where the container refuses it.
+    Sound is copied from ``audio_from``, or made AAC where the container refuses it. ``sample_aspect`` is the width of a
+    pixel by its height, as it is to be shown.
     The file takes its name when the block ends well. Raises OutputError when ffmpeg or the disk refuses.
     """
     coding = ["-c:v", "libx264", "-crf", str(crf), "-preset", preset, "-movflags", "+faststart"]
-    with encoder(path, rate, "yuv420p", coding, audio_from) as encode, background(1) as submit:
+    with encoder(path, rate, "yuv420p", coding, audio_from, sample_aspect) as encode, background(1) as submit:
 
         def write_even(image: np.ndarray, time: float) -> None:
             height, width = image.shape[:2]
@@ -41,7 +47,9 @@ def video_writer(
 
 
 @contextmanager
-def alpha_writer(path: Path, rate: Fraction) -> Iterator[Callable[[np.ndarray, np.ndarray, float], None]]:
+def alpha_writer(
+    path: Path, rate: Fraction, sample_aspect: Fraction = Fraction(1)
+) -> Iterator[Callable[[np.ndarray, np.ndarray, float], None]]:
     """Write a video whose frames are clear outside the objects: the block is given ``write(image, alpha, time)``, like
     that of ``video_writer``, with the ``alpha`` (H, W) uint8 of each frame, 0 clear to 255 opaque.
 
@@ -52,5 +60,5 @@ def alpha_writer(path: Path, rate: Fraction) -> Iterator[Callable[[np.ndarray, n
     if path.suffix.lower() not in _ALPHA:
         raise ConfigError("no alpha channel can be written in such a file", path, "name it .mov or .webm")
     pixels, coding = _ALPHA[path.suffix.lower()]
-    with encoder(path, rate, pixels, coding.split()) as encode, background(1) as submit:
+    with encoder(path, rate, pixels, coding.split(), None, sample_aspect) as encode, background(1) as submit:
         yield lambda image, alpha, time: submit(lambda: encode(np.dstack([image, alpha]), time))

@@ -1,6 +1,8 @@
-"""Writing files so that a killed run, or a full disk, never leaves half of one under its final name."""
+"""Writing files so that a killed run, or a full disk, never leaves half of one under its final name; and the order of
+names."""
 
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -46,3 +48,8 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def natural(name: str) -> list[str | int]:
+    """A sort key that puts frame 2 before frame 10."""
+    return [int(part) if i % 2 else part for i, part in enumerate(re.split("([0-9]+)", name))]

@@ -326,6 +326,8 @@ def test_red_and_blue_swapped_are_told_of(tmp_path):
     labels, note = understood(tmp_path, PALETTE[BOTH][..., ::-1].copy())
     assert object_ids(labels) == [2, 4] and "with red and blue swapped they would be 2, 1" in note
     assert not understood(tmp_path, PALETTE[shapes(2, 5)])[1]
+    labels, note = understood(tmp_path, indexed(BOTH, *PALETTE[:, ::-1].tolist()))
+    assert (labels == BOTH).all() and not note  # an index is an index
 
 
 def test_flat_colours_are_objects_the_largest_first(tmp_path):

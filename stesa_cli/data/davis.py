@@ -1,11 +1,15 @@
-"""The DAVIS layout: ``JPEGImages/480p``, ``Annotations/480p`` and ``ImageSets/<year>/<split>.txt``."""
+"""The DAVIS layout: ``JPEGImages/480p``, ``Annotations/480p`` and ``ImageSets/<year>/<split>.txt``; other resolutions,
+and annotations for unsupervised methods, where these are missing."""
 
+import re
+from collections.abc import Sequence
 from itertools import chain
 from pathlib import Path
 
-from stesa_cli.data.sequence import VideoSequence
+from stesa_cli.data.sequence import VideoSequence, frames_in, masks_of
 from stesa_cli.errors import InputError
 
+RESOLUTIONS = ("480p", "Full-Resolution", "1080p", "")
 NAMED = "[Dd][Aa][Vv][Ii][Ss]*"
 DOWNLOADS = {
     (2016, "train"): "davis-2016",
@@ -25,9 +29,9 @@ def sequences(data_root: Path, year: int, split: str) -> list[VideoSequence]:
     Raises InputError for an unknown split or missing folders."""
     listing = _listing(data_root, year, split)
     # DAVIS-2016 lists frames (/JPEGImages/480p/bear/00000.jpg …) in some copies, names in others
-    names = dict.fromkeys(
-        Path(line.split()[0]).parent.name or line.strip() for line in listing.read_text().splitlines() if line.strip()
-    )
+    text = listing.read_text(encoding="utf-8-sig").replace("\\", "/")
+    lines = [re.sub(r"(^|\s)#.*", "", line).strip() for line in text.splitlines()]
+    names = dict.fromkeys(Path(line.split()[0]).parent.name or line for line in lines if line)
     if not names:
         raise InputError("lists no sequence", listing, "copy it again")
     return [_sequence(listing.parents[2], name, merged=year == 2016) for name in names]
@@ -51,11 +55,16 @@ def _listing(data_root: Path, year: int, split: str) -> Path:
 
 
 def _sequence(root: Path, name: str, merged: bool) -> VideoSequence:
-    folder = root / "JPEGImages" / "480p" / name
-    frames = tuple(sorted(folder.glob("*.jpg")))
-    if not frames:
-        raise InputError("holds no JPEG frames", folder, "copy the sequence again, or take it out of the split's list")
-    annotations = [root / "Annotations" / "480p" / name / f"{frame.stem}.png" for frame in frames]
-    if not annotations[0].is_file():
-        raise InputError("is missing, though it is the first frame's mask", annotations[0], "copy it again")
-    return VideoSequence(name, frames, tuple(p if p.is_file() else None for p in annotations), merged)
+    frames = frames_in(_folder(root, ["JPEGImages"], name))
+    folder = _folder(root, ["Annotations", "Annotations_unsupervised"], name)
+    annotations = masks_of(frames, folder)
+    if annotations[0] is None:
+        missing = folder / f"{frames[0].stem}.png"
+        raise InputError("is missing, though it is the first frame's mask", missing, "copy it again")
+    return VideoSequence(name, frames, annotations, merged)
+
+
+def _folder(root: Path, kinds: Sequence[str], name: str) -> Path:
+    """Where a sequence's files lie, or should."""
+    folders = [root / kind / resolution / name for kind in kinds for resolution in RESOLUTIONS]
+    return next((folder for folder in folders if folder.is_dir()), folders[0])

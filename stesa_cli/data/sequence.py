@@ -1,14 +1,21 @@
 """A sequence of a data set on disk: its frames, and the masks of the annotated ones. Needs no torch."""
 
-from collections.abc import Collection
+from collections import Counter
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image
 
 from stesa_cli.errors import InputError
-from stesa_cli.masks import VOID, object_ids, read_mask
+from stesa_cli.files import natural
+from stesa_cli.masks import VOID, mask_size, object_ids, read_mask
+
+FRAMES = {".jpg", ".jpeg", ".png", ".webp"}
+ALIKE = 0.02  # by which the ratios of width to height of a mask and its frame may differ
+TOLD = 5  # problems
 
 
 @dataclass(frozen=True)
@@ -35,8 +42,26 @@ class VideoSequence:
         except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise InputError("cannot be decoded as an image", self.frames[index], "copy the data again") from error
 
+    def size(self, index: int) -> tuple[int, int]:
+        """Height and width of a frame, from the head of its file. Raises InputError."""
+        try:
+            with Image.open(self.frames[index]) as image:
+                return image.size[::-1]
+        except (OSError, SyntaxError) as error:
+            raise InputError("cannot be decoded as an image", self.frames[index], "copy the data again") from error
+
     def labels(self, index: int) -> np.ndarray:
-        """Label map (H, W) uint8 of an annotated frame."""
+        """Label map (H, W) uint8 of an annotated frame, brought to the frame's size where it is the same picture at
+        another (DAVIS at full resolution). Raises InputError where it is not."""
+        truth, size = self.truth(index), self.size(index)
+        if truth.shape == size:
+            return truth
+        if misfit := _misfit(truth.shape[::-1], size[::-1]):
+            raise InputError(misfit, str(self.annotations[index]), "copy the data again")
+        return cv2.resize(truth, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
+
+    def truth(self, index: int) -> np.ndarray:
+        """Label map (H, W) uint8 of an annotated frame, at its own size. Raises InputError."""
         path = self.annotations[index]
         if path is None:
             raise ValueError(f"{self.name}: frame {index} is not annotated")
@@ -65,3 +90,48 @@ class VideoSequence:
                     return True
                 known |= ids
         return False
+
+
+def frames_in(folder: Path) -> tuple[Path, ...]:
+    """The frames of a folder in natural order. Raises InputError when there is none, or one twice."""
+    frames = sorted(_pictures(folder, FRAMES), key=lambda path: natural(path.name.casefold()))
+    if not frames:
+        raise InputError("holds no frames", folder, "copy the sequence again, or take it out of the split's list")
+    [(stem, count)] = Counter(path.stem for path in frames).most_common(1)
+    if count > 1:
+        raise InputError(f"holds two files for frame {stem}", folder, "remove one kind of them")
+    return tuple(frames)
+
+
+def masks_of(frames: Sequence[Path], folder: Path) -> tuple[Path | None, ...]:
+    """The PNG of each frame's name in a folder, None where there is none."""
+    found = {path.stem: path for path in _pictures(folder, {".png"})}
+    return tuple(found.get(frame.stem) for frame in frames)
+
+
+def check(sequences: Sequence[VideoSequence]) -> None:
+    """Look at the head of every annotated frame and its mask, before long work. Raises InputError with all that cannot
+    be read or do not fit each other."""
+    problems = []
+    for sequence in sequences:
+        for index, mask in enumerate(sequence.annotations):
+            try:
+                if mask and (misfit := _misfit(mask_size(mask), sequence.size(index)[::-1])):
+                    problems.append(f"{mask}: {misfit}")
+            except InputError as error:
+                problems.append(f"{error.where}: {error.what}")
+    if problems:
+        more = [f"and {len(problems) - TOLD} more"] if len(problems) > TOLD else []
+        raise InputError("; ".join(problems[:TOLD] + more), fix="copy the data again, or take these out")
+
+
+def _misfit(mask: tuple[int, int], frame: tuple[int, int]) -> str:
+    """What is wrong with the width and height of a mask, or nothing where they are those of its frame, scaled."""
+    if abs(mask[0] * frame[1] / (mask[1] * frame[0]) - 1) < ALIKE:
+        return ""
+    return "is {}×{}, but its frame {}×{}".format(*mask, *frame)
+
+
+def _pictures(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    paths = folder.iterdir() if folder.is_dir() else ()
+    return [path for path in paths if path.suffix.lower() in suffixes and path.name[0] != "."]

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from stesa_cli.data.sequence import VideoSequence
+from stesa_cli.data.sequence import VideoSequence, frames_in, masks_of
 from stesa_cli.errors import InputError
 
 
@@ -11,9 +11,11 @@ def sequences(data_root: Path) -> list[VideoSequence]:
     root = data_root / "stills" if (data_root / "stills").is_dir() else data_root
     found = []
     for images in (root / "JPEGImages", *sorted(root.glob("*/JPEGImages"))):
-        for image in sorted(images.glob("*.jpg")):
-            mask = images.parent / "Annotations" / f"{image.stem}.png"
-            if mask.is_file():
+        if not images.is_dir():
+            continue
+        photographs = frames_in(images)
+        for image, mask in zip(photographs, masks_of(photographs, images.parent / "Annotations"), strict=True):
+            if mask:
                 found.append(VideoSequence(f"{images.parent.name}/{image.stem}", (image,), (mask,)))
     if not found:
         raise InputError(

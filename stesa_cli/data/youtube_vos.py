@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from stesa_cli.data.sequence import VideoSequence
+from stesa_cli.data.sequence import VideoSequence, frames_in, masks_of
 from stesa_cli.errors import InputError
 
 
@@ -46,14 +46,11 @@ def seen_objects(data_root: Path, split: str) -> dict[str, set[int]] | None:
 def _videos(root: Path) -> dict[str, dict]:
     path = root / "meta.json"
     try:
-        return json.loads(path.read_text(encoding="utf-8"))["videos"]
+        return json.loads(path.read_text(encoding="utf-8-sig"))["videos"]
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"is not a YouTube-VOS meta.json ({error!r})", path, "copy it again") from error
 
 
 def _sequence(root: Path, name: str) -> VideoSequence:
-    frames = tuple(sorted((root / "JPEGImages" / name).glob("*.jpg")))
-    if not frames:
-        raise InputError("holds no JPEG frames", root / "JPEGImages" / name, "copy the sequence again")
-    masks = [root / "Annotations" / name / f"{frame.stem}.png" for frame in frames]
-    return VideoSequence(name, frames, tuple(mask if mask.is_file() else None for mask in masks), late=True)
+    frames = frames_in(root / "JPEGImages" / name)
+    return VideoSequence(name, frames, masks_of(frames, root / "Annotations" / name), late=True)

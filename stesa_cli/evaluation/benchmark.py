@@ -2,11 +2,11 @@
 
 import zlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 from zipfile import Path as ZipPath
 
 import numpy as np
@@ -14,7 +14,7 @@ import numpy as np
 from stesa_cli.data import davis, youtube_vos
 from stesa_cli.data.sequence import VideoSequence
 from stesa_cli.errors import ConfigError, InputError
-from stesa_cli.masks import read_mask
+from stesa_cli.masks import object_ids, read_mask, read_mask_with_notes, swapped_ids
 
 YEARS = {"davis": (2016, 2017), "youtube-vos": (2018, 2019)}
 """The data sets, and the years of each; the first is the default."""
@@ -70,10 +70,12 @@ def open_benchmark(dataset: str, year: int | None, split: str, data_root: Path, 
 
 @dataclass(frozen=True)
 class Masks:
-    """The masks of a method, ``<sequence>/<frame>.png``, in a folder or a zip; ``inside`` it, they may be wrapped."""
+    """The masks of a method, ``<sequence>/<frame>.png``, in a folder or a zip; ``inside`` it, they may be wrapped.
+    ``notes`` are lines for the user."""
 
     path: Path
     inside: str = ""
+    notes: tuple[str, ...] = ()
 
     def open(self) -> Path | ZipPath:
         """The folder, or what acts as one, that holds those of the sequences. Raises InputError."""
@@ -82,19 +84,20 @@ class Masks:
         if self.path.is_dir():
             return self.path / self.inside
         try:
-            return ZipPath(self.path, self.inside)
+            return ZipPath(_with_slashes(ZipFile(self.path)), self.inside)
         except (BadZipFile, OSError) as error:
             raise InputError(f"cannot be read as a zip ({error})", self.path, "give a folder or a zip") from error
 
 
 def find_masks(path: Path, sequences: Sequence[VideoSequence], all_frames: bool = False) -> Masks:
-    """The masks of the annotated frames, or of all, in a folder or zip that may wrap them in one more folder.
+    """The masks of the frames that are scored, or of all, in a folder or zip that may wrap them in one more folder.
 
     Raises InputError that names the missing ones."""
     masks = locate(Masks(path), sequences)
-    if absent := missing(masks.open(), sequences, all_frames):
+    root = masks.open()
+    if absent := missing(root, sequences, all_frames):
         raise InputError(f"masks are missing: {few(absent)}", path, "give one mask a frame, <sequence>/<frame>.png")
-    return masks
+    return replace(masks, notes=() if all_frames else tuple(_notes(root, sequences)))
 
 
 def locate(masks: Masks, sequences: Sequence[VideoSequence]) -> Masks:
@@ -107,15 +110,11 @@ def locate(masks: Masks, sequences: Sequence[VideoSequence]) -> Masks:
 
 
 def missing(root: Path | ZipPath, sequences: Iterable[VideoSequence], all_frames: bool = False) -> list[str]:
-    """Which masks are not there, of all frames or of the annotated ones: a line each, or one for a whole sequence."""
+    """Which masks are not there, of all frames or of those that are scored: a line each, or one a sequence."""
     lines: list[str] = []
     for sequence in sequences:
-        wanted = [
-            frame
-            for frame, annotation in zip(sequence.frames, sequence.annotations, strict=True)
-            if annotation or all_frames
-        ]
-        absent = [name for frame in wanted if not (root / (name := mask_name(sequence, frame))).is_file()]
+        wanted = sequence.frames if all_frames else [sequence.frames[index] for index in _scored(sequence)]
+        absent = [mask_name(sequence, frame) for frame in wanted if not mask_file(root, sequence, frame).is_file()]
         lines += [f"{sequence.name}/ (all {len(wanted)})"] if 1 < len(wanted) == len(absent) else absent
     return lines
 
@@ -125,13 +124,65 @@ def mask_name(sequence: VideoSequence, frame: Path) -> str:
     return f"{sequence.name}/{frame.stem}.png"
 
 
-def read_predicted(file: Path | ZipPath, size: tuple[int, ...]) -> np.ndarray:
-    """A mask of a folder or zip as a label map of ``size`` (H, W) uint8. Raises InputError that names the file."""
-    labels = read_mask(Path(str(file)), BytesIO(read_bytes(file)), series=True)
-    if labels.shape != size:
-        sizes = [f"{width}×{height}" for height, width in (labels.shape, size)]
+def mask_file(root: Path | ZipPath, sequence: VideoSequence, frame: Path) -> Path | ZipPath:
+    """The mask of a frame in a folder or zip, whatever the case of its suffix; it may not be there."""
+    file = root / mask_name(sequence, frame)
+    other = root / f"{sequence.name}/{frame.stem}.PNG"
+    return other if not file.is_file() and other.is_file() else file
+
+
+def read_pair(root: Path | ZipPath, sequence: VideoSequence, index: int) -> tuple[np.ndarray, np.ndarray]:
+    """Truth and prediction of an annotated frame, label maps (H, W) uint8 of one size: that of the truth, or of the
+    frame, where the masks have that. A mask that is missing though never scored is taken for right.
+    Raises InputError."""
+    truth, file = sequence.truth(index), mask_file(root, sequence, sequence.frames[index])
+    if index not in _scored(sequence) and not file.is_file():
+        return truth, truth
+    predicted = _read(file)
+    if predicted.shape not in (truth.shape, sequence.size(index)):
+        sizes = [f"{width}×{height}" for height, width in (predicted.shape, truth.shape)]
         raise InputError(f"is {sizes[0]}, but the truth is {sizes[1]}", str(file), "save masks at source size")
-    return labels
+    return (truth if predicted.shape == truth.shape else sequence.labels(index)), predicted
+
+
+def _read(file: Path | ZipPath) -> np.ndarray:
+    return read_mask(Path(str(file)), BytesIO(read_bytes(file)), series=True)
+
+
+def _scored(sequence: VideoSequence) -> list[int]:
+    """The annotated frames that count: of DAVIS all but the first and the last, of YouTube-VOS any."""
+    annotated = [index for index, path in enumerate(sequence.annotations) if path]
+    return annotated if sequence.late else [i for i in annotated if 0 < i < len(sequence.frames) - 1]
+
+
+def _notes(root: Path | ZipPath, sequences: Iterable[VideoSequence]) -> list[str]:
+    """What a look at the first mask of each sequence that is scored tells."""
+    notes: dict[str, list[str]] = {}
+    for sequence in sequences:
+        ends = {index for index, path in enumerate(sequence.annotations) if path} - set(_scored(sequence))
+        if any(not mask_file(root, sequence, sequence.frames[index]).is_file() for index in ends):
+            notes.setdefault("the first or last mask is missing, which DAVIS does not score", []).append(sequence.name)
+        for index in _scored(sequence)[:1]:
+            file = mask_file(root, sequence, sequence.frames[index])
+            labels, said = read_mask_with_notes(Path(str(file)), BytesIO(read_bytes(file)), series=True)
+            truth = sequence.truth(index)
+            ids, true_ids = object_ids(labels), object_ids(truth)
+            if not (sequence.merged or set(ids) <= set(true_ids)) and set(swapped_ids(ids)) <= set(true_ids):
+                said.append("red and blue seem to be swapped: its ids would be those of the truth otherwise")
+            if truth.shape != sequence.size(index) and labels.shape != truth.shape:
+                size = "{1}×{0}".format(*labels.shape)
+                said.append(f"scored at the frames' size, {size}, to which the larger truth is reduced")
+            for note in said:
+                notes.setdefault(note, []).append(sequence.name)
+    return [f"{few(names)}: {note}" for note, names in notes.items()]
+
+
+def _with_slashes(archive: ZipFile) -> ZipFile:
+    """The same, with the names that Windows separated by backslashes separated by slashes."""
+    for info in archive.infolist():
+        info.filename = info.filename.replace("\\", "/")
+    archive.NameToInfo = {info.filename: info for info in archive.infolist()}
+    return archive
 
 
 def read_bytes(file: Path | ZipPath) -> bytes:

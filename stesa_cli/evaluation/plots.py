@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 
 from stesa_cli.data.sequence import VideoSequence
-from stesa_cli.evaluation.benchmark import Benchmark, Masks, mask_name, read_predicted
+from stesa_cli.evaluation.benchmark import Benchmark, Masks, read_pair
 from stesa_cli.files import atomic
 from stesa_cli.masks import PALETTE
 from stesa_cli.metrics.summary import DatasetScores, ObjectScores, SequenceScores
@@ -116,8 +116,10 @@ def _tiles(sequence: VideoSequence, scores: SequenceScores, masks: Masks) -> lis
     root, tiles = masks.open(), []
     first = next(index for index, path in enumerate(sequence.annotations) if path)
     for index, what in {first: "prompted", **moments(sequence, scores)}.items():
-        image, truth = sequence.image(index), sequence.labels(index)
-        predicted = read_predicted(root / mask_name(sequence, sequence.frames[index]), truth.shape)
+        image = sequence.image(index)
+        truth, predicted = read_pair(root, sequence, index)
+        if predicted.shape != image.shape[:2]:
+            predicted = cv2.resize(predicted, image.shape[1::-1], interpolation=cv2.INTER_NEAREST)
         labels = np.minimum(predicted, 1) if sequence.merged else predicted
         shown = overlay(image, labels, OverlayStyle(opacity=0.6, contour=0))
         size = TILE, round(TILE * image.shape[0] / image.shape[1])

@@ -12,7 +12,7 @@ import numpy as np
 
 from stesa_cli.data.sequence import VideoSequence
 from stesa_cli.errors import InputError
-from stesa_cli.evaluation.benchmark import Benchmark, Masks, few, mask_name, read_predicted
+from stesa_cli.evaluation.benchmark import Benchmark, Masks, few, mask_name, read_pair
 from stesa_cli.metrics.summary import DatasetScores, Protocol, SequenceScores, score_sequence
 
 Result = TypeVar("Result")
@@ -52,8 +52,7 @@ def _pairs(masks: Masks, sequence: VideoSequence) -> Iterator[tuple[np.ndarray, 
     root = masks.open()
     for index, annotation in enumerate(sequence.annotations):
         if annotation:
-            truth = sequence.labels(index)
-            yield truth, read_predicted(root / mask_name(sequence, sequence.frames[index]), truth.shape)
+            yield read_pair(root, sequence, index)
 
 
 def each(

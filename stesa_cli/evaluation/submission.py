@@ -15,7 +15,17 @@ from PIL import Image
 
 from stesa_cli.data.sequence import VideoSequence
 from stesa_cli.errors import InputError
-from stesa_cli.evaluation.benchmark import Benchmark, Masks, few, find_masks, locate, mask_name, missing, read_bytes
+from stesa_cli.evaluation.benchmark import (
+    Benchmark,
+    Masks,
+    few,
+    find_masks,
+    locate,
+    mask_file,
+    mask_name,
+    missing,
+    read_bytes,
+)
 from stesa_cli.evaluation.scoring import each
 from stesa_cli.files import atomic
 from stesa_cli.masks import object_ids
@@ -34,8 +44,8 @@ def write(
         with ZipFile(temporary, "w") as archive:
             for sequence in benchmark.sequences:
                 for frame in sequence.frames:
-                    name = mask_name(sequence, frame)
-                    archive.writestr(f"{FOLDERS[benchmark.dataset]}{name}", read_bytes(root / name))
+                    name = f"{FOLDERS[benchmark.dataset]}{mask_name(sequence, frame)}"
+                    archive.writestr(name, read_bytes(mask_file(root, sequence, frame)))
         if found := problems(temporary, benchmark, jobs, on_sequence):
             raise InputError(f"the server would refuse these masks: {few(found)}", source, "save them anew")
 
@@ -54,6 +64,9 @@ def problems(
     if not path.is_file():
         raise InputError("no such zip", path, "give the zip to be checked")
     root = Masks(path, folder).open()
+    with ZipFile(path) as archive:
+        if backslashes := [info.orig_filename for info in archive.infolist() if "\\" in info.orig_filename]:
+            return [f"names are separated by \\ as on Windows, so it holds no folder of a sequence ({backslashes[0]})"]
     if absent := missing(root, benchmark.sequences, all_frames=True):
         inside = locate(Masks(path), benchmark.sequences).inside
         if inside != folder and not missing(Masks(path, inside).open(), benchmark.sequences, all_frames=True):

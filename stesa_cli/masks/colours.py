@@ -40,16 +40,16 @@ def nearest_ids(image: np.ndarray) -> np.ndarray:
     return cv2.LUT(red + green + blue, _IDS).reshape(shape)
 
 
-def swapped(ids: list[int]) -> list[int]:
+def swapped_ids(ids: list[int]) -> list[int]:
     """The ids whose colours are those of ``ids`` with red and blue changed for each other."""
     return nearest_ids(np.ascontiguousarray(PALETTE[ids][:, ::-1])).tolist() if ids else []
 
 
 def _swapped(ids: list[int]) -> list[str]:
     first = list(range(1, len(ids) + 1))
-    if ids == first or sorted(swapped(ids)) != first:
+    if ids == first or sorted(swapped_ids(ids)) != first:
         return []
-    names = [", ".join(map(str, each)) for each in (ids, swapped(ids))]
+    names = [", ".join(map(str, each)) for each in (ids, swapped_ids(ids))]
     return [f"its colours are those of the ids {names[0]}; with red and blue swapped they would be {names[1]}"]
 
 

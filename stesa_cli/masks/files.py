@@ -145,7 +145,7 @@ def _of_indices(indices: np.ndarray, palette: np.ndarray, series: bool) -> Under
     recognised = np.all(PALETTE[ids] == meant, axis=1)
     note = "its palette holds the DAVIS colours in another order: ids go by colour, not by index"
     if recognised.all():
-        if (ids == used).all():
+        if (ids == used).all() or (colours == PALETTE[used][:, ::-1]).all():  # red and blue may be swapped in it
             return indices.copy(), []
         table = np.zeros(256, np.uint8)
         table[used] = ids

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stesa_cli.errors import InputError
-from stesa_cli.video.reading import natural
+from stesa_cli.files import natural
 
 SUFFIXES = {".png", ".tif", ".tiff", ".bmp", ".webp", ".gif"}
 _FIX = "name masks by their frame, such as 00012.png"

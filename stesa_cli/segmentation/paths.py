@@ -5,8 +5,8 @@ from glob import glob
 from pathlib import Path
 
 from stesa_cli.errors import InputError
+from stesa_cli.files import natural
 from stesa_cli.segmentation.mask_options import parse_mask_option
-from stesa_cli.video.reading import natural
 
 
 def find_inputs(arguments: Sequence[str | Path]) -> list[Path]:

@@ -12,8 +12,9 @@ from typing import TypeVar
 import numpy as np
 
 from stesa_cli.errors import InputError
+from stesa_cli.files import natural
 from stesa_cli.video.pictures import Head, look_at, read_picture, read_values, scale_of
-from stesa_cli.video.stream import Frame, VideoReader, natural
+from stesa_cli.video.stream import Frame, VideoReader
 
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 PAGES = {".tif", ".tiff", ".webp"}

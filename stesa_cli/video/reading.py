@@ -7,10 +7,10 @@ from pathlib import Path
 
 from stesa_cli.errors import InputError
 from stesa_cli.video.frame_folder import IMAGES, FolderReader, PagesReader
-from stesa_cli.video.stream import AHEAD, Frame, VideoReader, natural
+from stesa_cli.video.stream import Frame, VideoReader
 from stesa_cli.video.video_file import VideoFile
 
-__all__ = ["AHEAD", "FOLDER_RATE", "Frame", "VideoReader", "natural", "open_video"]
+__all__ = ["FOLDER_RATE", "Frame", "VideoReader", "open_video"]
 
 FOLDER_RATE = Fraction(24)
 """Frames per second at which a folder of frames plays."""

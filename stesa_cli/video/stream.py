@@ -1,6 +1,5 @@
 """What every source of frames is: a stream of upright RGB frames, in order, in constant memory."""
 
-import re
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Generator, Iterator
@@ -89,8 +88,3 @@ class VideoReader(ABC):
                 yield frame
         finally:
             pool.shutdown(cancel_futures=True)
-
-
-def natural(name: str) -> list[str | int]:
-    """A sort key that puts frame 2 before frame 10."""
-    return [int(part) if i % 2 else part for i, part in enumerate(re.split("([0-9]+)", name))]

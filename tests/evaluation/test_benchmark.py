@@ -2,10 +2,12 @@
 
 from zipfile import ZipFile
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
 
+from stesa_cli.data.sequence import check
 from stesa_cli.errors import InputError, OutputError, StesaError
 from stesa_cli.evaluation import score_files, submission
 from stesa_cli.evaluation.benchmark import Masks, find_masks, open_benchmark
@@ -124,7 +126,7 @@ def test_missing_masks_are_all_named_at_once(benchmark, tmp_path):
         (folder / "b" / f"{t:05d}.png").unlink()
     (folder / "a" / "00001.png").unlink()
     (folder / "a" / "00003.png").unlink()
-    with pytest.raises(InputError, match=r"p: masks are missing: a/00001.png, a/00003.png, b/ \(all 5\); "):
+    with pytest.raises(InputError, match=r"p: masks are missing: a/00001.png, a/00003.png, b/ \(all 3\); "):
         scored(benchmark, folder)
 
 
@@ -157,6 +159,121 @@ def test_truth_with_gaps_is_named(tmp_path):
     davis(tmp_path, 2016, "val", {"a": [*TRUTH["b"][:3], None, TRUTH["b"][4]]})
     with pytest.raises(InputError, match=r"davis-2016-val: true annotations are missing: a/00003.png"):
         score(open_benchmark("davis", 2016, "val", tmp_path), Masks(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "listing", ["\ufeffa\nb\n", "# val\n\na  \r\n\r\n b # the second\r\n", "/JPEGImages/480p/a/00000.jpg x\nb"]
+)
+@pytest.mark.parametrize("suffix", [".jpeg", ".JPG", ".png", ".webp"])
+def test_davis_as_others_lay_it_out(tmp_path, listing, suffix):
+    root = davis(tmp_path / "data", 2017, "val", TRUTH)
+    (root / "ImageSets/2017/val.txt").write_bytes(listing.encode())
+    for path in root.glob("JPEGImages/480p/*/*.jpg"):
+        with Image.open(path) as image:
+            image.save(path.with_suffix(suffix))
+        path.unlink()
+    for folder in root.glob("*/480p/*"):
+        (folder / "._00000.png").write_bytes(b"a Mac was here")
+        (folder / "Thumbs.db").write_bytes(b"Windows was here")
+    benchmark = open_benchmark("davis", 2017, "val", root)
+    assert [(s.name, len(s.frames)) for s in benchmark.sequences] == [("a", 5), ("b", 5)]
+    assert scored(benchmark, predictions(tmp_path / "p", TRUTH)).measures.J_mean == 1
+
+
+@pytest.mark.parametrize(
+    "moves",
+    [
+        {"Annotations/480p": "Annotations_unsupervised/480p"},
+        {"Annotations/480p": "Annotations/Full-Resolution", "JPEGImages/480p": "JPEGImages/Full-Resolution"},
+        {"Annotations/480p": "Annotations", "JPEGImages/480p": "JPEGImages"},
+    ],
+)
+def test_other_folders_of_davis(tmp_path, moves):
+    root = davis(tmp_path / "data", 2017, "val", TRUTH)
+    for old, new in moves.items():
+        for folder in sorted((root / old).iterdir()):
+            (root / new).mkdir(parents=True, exist_ok=True)
+            folder.rename(root / new / folder.name)
+    benchmark = open_benchmark("davis", 2017, "val", root)
+    assert scored(benchmark, predictions(tmp_path / "p", TRUTH)).measures.J_mean == 1
+
+
+def test_truth_at_full_resolution(tmp_path):
+    large = {name: [m.repeat(3, 0).repeat(3, 1) for m in masks] for name, masks in TRUTH.items()}
+    root = davis(tmp_path / "data", 2017, "val", TRUTH)
+    predictions(root / "Annotations/480p", large)
+    benchmark = open_benchmark("davis", 2017, "val", root)
+    assert (benchmark.sequences[0].given(0) == TRUTH["a"][0]).all()
+    masks = find_masks(predictions(tmp_path / "small", TRUTH), benchmark.sequences)
+    assert score(benchmark, masks).measures.JF_mean == 1
+    assert masks.notes == ("a, b: scored at the frames' size, 64×48, to which the larger truth is reduced",)
+    masks = find_masks(predictions(tmp_path / "large", large), benchmark.sequences)
+    assert score(benchmark, masks).measures.JF_mean == 1 and masks.notes == ()
+    check(benchmark.sequences)
+    predictions(root / "Annotations/480p", {"b": [m[:20] for m in TRUTH["b"]]})
+    (root / "JPEGImages/480p/a/00002.jpg").write_bytes(b"?")
+    with pytest.raises(InputError) as caught:
+        check(benchmark.sequences)
+    assert "00000.png: is 64×20, but its frame 64×48" in str(caught.value) and "00002.jpg: cannot" in str(caught.value)
+    with pytest.raises(InputError, match=r"b/00000\.png: is 64×20, but its frame 64×48"):
+        benchmark.sequences[1].labels(0)
+
+
+def test_a_zip_of_windows_is_read_but_the_server_would_not(benchmark, tmp_path):
+    folder = predictions(tmp_path / "p", TRUTH)
+    with ZipFile(tmp_path / "w.zip", "w") as archive:
+        for file in sorted(folder.rglob("*.png")):
+            archive.writestr("method\\" + str(file.relative_to(folder)).replace("/", "\\"), file.read_bytes())
+    masks = find_masks(tmp_path / "w.zip", benchmark.sequences)
+    assert score(benchmark, masks).measures.J_mean == score(benchmark, masks, jobs=2).measures.J_mean == 1
+    with pytest.raises(InputError, match=r"names are separated by \\ as on Windows"):
+        submission.check(tmp_path / "w.zip", benchmark)
+
+
+def test_masks_that_davis_does_not_score_may_be_missing(benchmark, tmp_path):
+    folder = predictions(tmp_path / "p", TRUTH)
+    for name in ("a/00000", "a/00004", "b/00004"):
+        (folder / f"{name}.png").unlink()
+    masks = find_masks(folder, benchmark.sequences)
+    assert score(benchmark, masks).measures.JF_mean == 1
+    assert masks.notes == ("a, b: the first or last mask is missing, which DAVIS does not score",)
+    with pytest.raises(InputError, match=r"masks are missing: a/00000.png, a/00004.png, b/00004.png"):
+        submission.write(tmp_path / "s.zip", benchmark, folder)
+
+
+def test_suffixes_in_upper_case(benchmark, tmp_path):
+    folder = predictions(tmp_path / "p", TRUTH)
+    for file in sorted(folder.rglob("*.png")):
+        file.rename(file.with_suffix(".PNG"))
+    assert scored(benchmark, folder).measures.J_mean == 1
+    submission.write(tmp_path / "s.zip", benchmark, folder)
+    assert "a/00000.png" in ZipFile(tmp_path / "s.zip").namelist()
+
+
+def test_soft_predictions_are_cut_at_half(tmp_path):
+    benchmark = open_benchmark("davis", 2016, "val", davis(tmp_path / "data", 2016, "val", {"b": TRUTH["b"]}))
+    for t, labels in enumerate(TRUTH["b"]):
+        large = cv2.resize(labels * np.float32(255), None, fx=8, fy=8)
+        soft = cv2.resize(cv2.GaussianBlur(large, (0, 0), 9), labels.shape[::-1], interpolation=cv2.INTER_AREA)
+        (tmp_path / "p/b").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(soft.round().astype(np.uint8)).save(tmp_path / f"p/b/{t:05d}.png")
+    masks = find_masks(tmp_path / "p", benchmark.sequences)
+    assert score(benchmark, masks).measures.J_mean > 0.93 and "cut at level 128" in masks.notes[0]
+
+
+def test_palettes_in_another_order_and_swapped_colours(benchmark, tmp_path):
+    for t in range(5):
+        for name in "ab":
+            picture = PALETTE[TRUTH[name][t]]
+            for kind, image in (
+                ("order", Image.fromarray(picture).convert("P")),
+                ("swap", Image.fromarray(picture[..., ::-1].copy())),
+            ):
+                (tmp_path / kind / name).mkdir(parents=True, exist_ok=True)
+                image.save(tmp_path / kind / name / f"{t:05d}.png")
+    assert scored(benchmark, tmp_path / "order").measures.J_mean == 1
+    notes = find_masks(tmp_path / "swap", benchmark.sequences).notes
+    assert notes == ("a, b: red and blue seem to be swapped: its ids would be those of the truth otherwise",)
 
 
 def test_davis_2016_counts_all_ids_as_one(tmp_path):

@@ -6,12 +6,17 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+def printable(text: str | Path) -> str:
+    """A file name that any terminal and file of UTF-8 takes: bytes that are not UTF-8 become �."""
+    return str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 class StesaError(Exception):
     """One clear line: what went wrong, where, and how to fix it."""
 
     def __init__(self, what: str, where: str | Path = "", fix: str = "") -> None:
         super().__init__(what, where, fix)
-        self.what, self.where, self.fix = what, str(where), fix
+        self.what, self.where, self.fix = printable(what), printable(where), fix
 
     def __str__(self) -> str:
         line = f"{self.where}: {self.what}" if self.where else self.what

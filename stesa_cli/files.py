@@ -53,3 +53,11 @@ def write_text(path: Path, text: str) -> None:
 def natural(name: str) -> list[str | int]:
     """A sort key that puts frame 2 before frame 10."""
     return [int(part) if i % 2 else part for i, part in enumerate(re.split("([0-9]+)", name))]
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder; there is none of a name that is too long."""
+    try:
+        return path.exists()
+    except OSError:
+        return False

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stesa_cli.errors import InputError
-from stesa_cli.files import natural
+from stesa_cli.files import exists, natural
 
 SUFFIXES = {".png", ".tif", ".tiff", ".bmp", ".webp", ".gif"}
 _FIX = "name masks by their frame, such as 00012.png"
@@ -27,7 +27,12 @@ def parse_mask_option(text: str) -> tuple[int | None, Path]:
     """``FRAME=PNG`` as the frame's number and its mask; or, without a number, the PNG of the first frame or a folder of
     masks named by their frame. What exists is a path, whatever ``=`` is in it."""
     match = re.fullmatch(r"([0-9]+)=(.+)", text)
-    return (int(match[1]), Path(match[2])) if match and not Path(text).exists() else (None, Path(text))
+    return (int(match[1]), Path(match[2])) if match and not exists(Path(text)) else (None, Path(text))
+
+
+def mask_files(options: Sequence[str]) -> list[Path]:
+    """The files among the masks given: these are no frames, wherever they lie."""
+    return [path for _, path in map(parse_mask_option, options) if exists(path) and path.is_file()]
 
 
 def masks_by_frame(options: Sequence[str], names: Sequence[str] = ()) -> tuple[dict[int, list[GivenMask]], list[str]]:
@@ -42,7 +47,7 @@ def masks_by_frame(options: Sequence[str], names: Sequence[str] = ()) -> tuple[d
     for text in options:
         frame, path = parse_mask_option(text)
         try:
-            if frame is None and "=" in path.name and not path.exists():
+            if frame is None and "=" in path.name and not exists(path):
                 raise InputError(
                     "has no number of a frame before its =", path, "write FRAME=PNG, such as 57=better.png"
                 )

@@ -1,12 +1,14 @@
 """Which videos a command line means, which mask belongs to each, and where its results go."""
 
+import re
 from collections.abc import Sequence
 from glob import glob
 from pathlib import Path
 
-from stesa_cli.errors import InputError
-from stesa_cli.files import natural
+from stesa_cli.errors import InputError, printable
+from stesa_cli.files import exists, natural
 from stesa_cli.segmentation.mask_options import parse_mask_option
+from stesa_cli.video.reading import is_address
 
 
 def find_inputs(arguments: Sequence[str | Path]) -> list[Path]:
@@ -15,10 +17,10 @@ def find_inputs(arguments: Sequence[str | Path]) -> list[Path]:
     found: dict[Path, Path] = {}
     problems = []
     for argument in map(str, arguments):
-        paths = [Path(argument)]
-        if not paths[0].exists():
-            paths = [Path(name) for name in sorted(glob(argument, recursive=True), key=natural)]  # noqa: PTH207 - any root
-        if not paths:
+        paths = [Path(argument)] if exists(Path(argument)) else _matching(argument)
+        if not paths and is_address(argument):
+            problems.append(str(InputError("addresses are not read", argument, "save the stream as a file first")))
+        elif not paths:
             what = "this pattern matches nothing" if set(argument) & set("*?[") else "no such video"
             problems.append(str(InputError(what, argument, "give a video file or a folder of frames")))
         for path in paths:
@@ -38,22 +40,28 @@ def masks_for(video: Path | int, options: Sequence[str], boxed: bool = False, se
     if isinstance(video, int):
         raise InputError("no mask is given", f"camera {video}", "add --mask or --box")
     beside = _named(video).with_name(f"{_name(video)}.png")
-    if not beside.is_file():
+    if not exists(beside):
         raise InputError("no mask is given", video, f"add --mask or --box, or put the first frame's mask in {beside}")
     return (str(beside),)
 
 
 def outputs_for(videos: Sequence[Path | int], output: Path | None) -> dict[Path | int, Path]:
     """The folder for the results of each video: ``<name>_stesa`` beside it, or ``output``, or for several videos
-    ``<name>`` in it. Raises InputError when two would get one folder."""
+    ``<name>`` in it. A name that is too long, or not UTF-8, is changed to one that serves.
+    Raises InputError when two would get one folder, or results would lie among the frames of a video."""
     folders: dict[Path | int, Path] = {}
     problems = []
     for video in videos:
         if output:
-            folder = output / _name(video) if len(videos) > 1 else output
+            folder = output / _fitting(_name(video)) if len(videos) > 1 else output
         else:
             beside = Path() if isinstance(video, int) else _named(video).parent
-            folder = beside / f"{_name(video)}_stesa"
+            folder = beside / _fitting(_name(video), "_stesa")
+        if isinstance(video, Path) and video.is_dir() and folder.resolve() == video.resolve():
+            fix = "choose another --output"
+            problems.append(
+                str(InputError("holds the frames, among which results would be taken for some", folder, fix))
+            )
         for other, its in folders.items():
             if its.resolve() == folder.resolve():
                 fix = "rename one, or segment each with its own --output"
@@ -67,13 +75,28 @@ def outputs_for(videos: Sequence[Path | int], output: Path | None) -> dict[Path 
 def _of_video(option: str, video: Path | int, several: bool) -> str:
     frame, masks = parse_mask_option(option)
     its = [masks / f"{_name(video)}.png", masks / _name(video)] if frame is None else []
-    if found := next((path for path in its if path.exists()), None):
+    if found := next((path for path in its if exists(path)), None):
         return str(found)
     if several and its and masks.is_dir():
         raise InputError(
             f"holds no mask of {video}", masks, f"put it there as {its[0].name}, or as a folder {its[1].name}"
         )
     return option
+
+
+def _matching(pattern: str) -> list[Path]:
+    """What a pattern matches, in natural order. A bracket is one of a file's name where that leads to files."""
+    for each in (re.sub(r"\[", "[[]", pattern), pattern):
+        if found := glob(each, recursive=True):  # noqa: PTH207 - any root
+            return [Path(name) for name in sorted(found, key=natural)]
+    return []
+
+
+def _fitting(name: str, ending: str = "") -> str:
+    """A name for a folder that file systems and other programs take, of 255 bytes at most."""
+    room = 255 - len(ending.encode())
+    clean = printable(name).replace("\N{REPLACEMENT CHARACTER}", "_")
+    return clean.encode()[:room].decode(errors="ignore") + ending
 
 
 def _name(video: Path | int) -> str:

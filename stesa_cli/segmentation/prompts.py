@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from stesa_cli.errors import InputError
+from stesa_cli.errors import InputError, printable
 from stesa_cli.masks import VOID, object_ids, read_mask_with_notes
 from stesa_cli.segmentation.boxes import Box, object_in, parse_box_option
 from stesa_cli.segmentation.mask_options import GivenMask, masks_by_frame
@@ -100,6 +100,7 @@ class Prompts:
         parts += [str(box).removeprefix("--") for box in self._boxes if box.frame == first]
         line = ", ".join(parts) + (f", of frame {first}" if first else "")
         later = len(self.frames) - 1
+        line = printable(line)
         return f"{line}; {later} later frame{'s' * (later != 1)} with masks or boxes" if later else line
 
     def _read(self, files: Sequence[GivenMask]) -> tuple[np.ndarray, list[str]]:
@@ -217,5 +218,5 @@ def _sides(labels: np.ndarray) -> tuple[np.ndarray, ...]:
 
 
 def _few(notes: Sequence[str]) -> tuple[str, ...]:
-    told = tuple(dict.fromkeys(notes))
+    told = tuple(dict.fromkeys(map(printable, notes)))
     return (*told[:TOLD], f"and {len(told) - TOLD} more notes on masks") if len(told) > TOLD + 1 else told

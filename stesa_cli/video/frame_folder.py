@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from stesa_cli.errors import InputError
+from stesa_cli.errors import InputError, printable
 from stesa_cli.files import natural
 from stesa_cli.video.pictures import Head, look_at, read_picture, read_values, scale_of
 from stesa_cli.video.stream import Frame, VideoReader
@@ -194,4 +194,4 @@ def _sample(items: Sequence[T]) -> list[T]:
 
 def _names(paths: Sequence[Path]) -> str:
     more = f" and {len(paths) - TOLD} more" if len(paths) > TOLD else ""
-    return ", ".join(path.name for path in paths[:TOLD]) + more
+    return printable(", ".join(path.name for path in paths[:TOLD])) + more

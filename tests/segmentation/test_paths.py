@@ -1,10 +1,12 @@
 """Which videos are meant, which masks are theirs, where their results go."""
 
+import os
 from pathlib import Path
 
 import pytest
 
 from stesa_cli.errors import InputError
+from stesa_cli.segmentation.mask_options import mask_files
 from stesa_cli.segmentation.paths import find_inputs, masks_for, outputs_for
 
 ODD = "-o ünïcödé 視頻 [1].mp4"
@@ -91,3 +93,52 @@ def test_two_videos_with_one_folder_are_refused() -> None:
         outputs_for([Path("x/a.mp4"), Path("x/a.mkv"), Path("y/a.mp4")], None)
     with pytest.raises(InputError, match="out/a: would hold"):
         outputs_for([Path("x/a.mp4"), Path("y/a.mp4")], Path("out"))
+
+
+def test_brackets_in_a_name_are_taken_as_they_are_written() -> None:
+    touch("a [b]1.mp4", "a [b]2.mp4", "a b3.mp4", "[x]/c.mp4", "clip1.mp4", "clip2.mp4", "clip3.mp4")
+    assert find_inputs(["a [b]*.mp4"]) == [Path("a [b]1.mp4"), Path("a [b]2.mp4")]
+    assert find_inputs(["[x]/*.mp4"]) == [Path("[x]/c.mp4")]
+    assert find_inputs(["clip[12].mp4"]) == [Path("clip1.mp4"), Path("clip2.mp4")]
+
+
+def test_addresses_are_said_in_one_line() -> None:
+    for address in ("https://example.org/a.mp4?x=[1]*", "rtsp://10.0.0.1/live", "http:/example.org/a.mp4"):
+        with pytest.raises(InputError, match="addresses are not read; save the stream"):
+            find_inputs([address])
+
+
+def test_names_that_are_too_long_or_not_utf_8() -> None:
+    long = Path("é" * 125 + "a.mp4")
+    touch(str(long))
+    [folder] = outputs_for([long], None).values()
+    assert len(folder.name.encode()) <= 255 and folder.name == "é" * 124 + "_stesa"
+    folder.mkdir()
+    with pytest.raises(InputError, match="no mask is given"):
+        masks_for(long, [])
+    with pytest.raises(InputError, match="no such video"):
+        find_inputs(["a" * 300 + ".mp4"])
+    deep = Path("f" * 255)
+    deep.mkdir()
+    with pytest.raises(InputError, match="no mask is given"):
+        masks_for(deep, [])
+    latin = Path(os.fsdecode(b"caf\xe9.mp4"))
+    assert outputs_for([latin], None) == {latin: Path("caf__stesa")}
+    assert outputs_for([latin, Path("b.mp4")], Path("out"))[latin] == Path("out/caf_")
+    str(InputError("is broken", latin)).encode()
+
+
+def test_results_among_the_frames_are_refused() -> None:
+    touch("frames/0.png")
+    with pytest.raises(InputError, match="frames: holds the frames, among which results would be taken for some"):
+        outputs_for([Path("frames")], Path("frames"))
+    assert outputs_for([Path("frames")], Path("frames/out")) == {Path("frames"): Path("frames/out")}
+
+
+def test_given_masks_that_are_files() -> None:
+    touch("a.png", "b/0.png", "5=c.png")
+    assert mask_files(["a.png", "b", "7=a.png", "gone.png", "5=c.png"]) == [
+        Path("a.png"),
+        Path("a.png"),
+        Path("5=c.png"),
+    ]

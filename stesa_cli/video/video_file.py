@@ -123,7 +123,7 @@ class _Log:
         rb"\[Parsed_showinfo_0 .* pts: *(?P<pts>\S+) .* sar:(?P<sar>\d+/\d+) s:(?P<size>\d+x\d+) "
         rb"|\[Parsed_showinfo_0 .* config in time_base: (?P<tick>\d+/\d+), frame_rate: (?P<rate>\d+/\d+)"
         rb"|  Duration: (?P<hours>\d+):(?P<minutes>\d+):(?P<seconds>[\d.]+)"
-        rb"|  Stream (?P<input>#0:).* Video: (?!wrapped_avframe)(?P<video>.*)"
+        rb"|  Stream #0:.* Video: (?P<video>(?!.*attached pic).*)"
         rb"|  Stream #0:.* Audio: (?P<audio>.*)"
         rb"|(?:displaymatrix|Display Matrix): rotation of (?P<turn>-?[\d.]+)"
         rb"|\[(?:error|fatal)\] (?P<error>.*)"
@@ -150,9 +150,8 @@ class _Log:
         for line in lines:
             if match := self._LINE.search(line):
                 said = {k: v.decode(errors="replace") for k, v in match.groupdict().items() if v is not None}
-                if "sar" in said and "sar" in self._said:
-                    del said["sar"]  # that of the first frame counts
-                self._said |= said
+                # the first frame's shape counts, and the first stream, which is the input's
+                self._said |= {k: v for k, v in said.items() if k not in ("sar", "video") or k not in self._said}
                 if "pts" in said:
                     time = None if said["pts"].startswith("NOPTS") else float(int(said["pts"]) * self._tick)
                     width, height = said["size"].split("x")

@@ -26,10 +26,8 @@ def frame(index: int, labels: np.ndarray, ids: Sequence[int] = (), **soft: np.nd
     return FrameOutput(name, index, index / 25, image, labels, tuple(ids), {int(i[1:]): s for i, s in soft.items()})
 
 
-def save(
-    folder: Path, kinds: Sequence[str], frames: Sequence[FrameOutput], options: OutputOptions | None = None
-) -> None:
-    with open_outputs(folder, kinds, options or OutputOptions()) as write:
+def save(folder: Path, kinds: Sequence[str], frames: Sequence[FrameOutput], binary: bool = False) -> None:
+    with open_outputs(folder, kinds, OutputOptions(binary)) as write:
         for each in frames:
             write(each)
 

@@ -12,6 +12,7 @@ from PIL import Image
 from stesa_cli.errors import InputError
 from stesa_cli.video.encoding import encoder
 from stesa_cli.video.reading import open_video
+from stesa_cli.video.video_file import _Log
 from stesa_cli.video.writing import video_writer
 
 from ..clips import ffmpeg, make_video, number_of, numbered
@@ -102,6 +103,18 @@ def test_high_dynamic_range_is_toned_down_alike_by_all_codecs(tmp_path: Path, ki
     values = found[0]
     assert abs(values[1] - 128) <= 10 and np.diff(values).min() > 15 and values[3] < 255
     assert found[1] == pytest.approx(values, abs=4)
+
+
+def test_what_ffmpeg_says_of_its_output_is_not_of_the_video(tmp_path: Path) -> None:
+    """Its log tells of both; how far a thread has read it by then is chance."""
+    path = steps(tmp_path / "a.mp4", HDR["HLG"], ["-c:v", "libaom-av1", "-cpu-used", "8"])
+    log = _Log(path, "")
+    while log.images.read(1 << 16):
+        """The whole log is written when all frames are."""
+    while log.frames.get():
+        """… and read."""
+    assert (log.matrix, log.transfer) == ("bt2020nc", "arib-std-b67")
+    log.stop()
 
 
 def test_a_video_of_standard_range_stays_as_it_is(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ steps = 3
 sources = { davis2016 = 1 }
 clip = { length = 2, size = [64, 96], objects = 2, max_gap = 2, paste = 0.5, flaws = 0.5, sharpen = 0.5 }
 bootstrap = 0.5
+blend = 0.25
 """
 
 

@@ -59,7 +59,7 @@ def train(
         Path | None, typer.Option("--export", help="Write the best weights here at the end, as fp16 .safetensors.")
     ] = None,
 ) -> None:
-    """Train a model; interrupt it with Ctrl-C and start it again to go on where it stopped.
+    """Train a model; interrupt it with Ctrl-C, and give the same command again to resume.
 
     Several processes: torchrun --nproc-per-node N -m stesa_cli train … (and --run-folder instead of --run)."""
     if plot:
@@ -105,6 +105,8 @@ def _dry_run(trainer: "Trainer") -> None:
 
     with console.status("Trying a step of every stage"):
         for number, tried in enumerate(dry_run(trainer), 1):
+            for line in tried.unreadable:
+                warn(line)
             loss, memory = tried.losses["total"], tried.memory / 1e9
             line = f"stage {number}: loss {loss:.3f}, memory up to {memory:.1f} GB, batch drawn in {tried.picture}"
             console.print(line, soft_wrap=True)

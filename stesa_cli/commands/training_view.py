@@ -17,8 +17,8 @@ RECENT = 50  # steps that means are taken over
 
 
 class TrainingView:
-    """A bar with steps, rate and time left; below it the loss and its parts, held-out J, images a second. On a screen
-    that is no terminal only the lines of the validations appear."""
+    """A bar with steps, rate and time left; below it the losses, held-out J and images per second. Without a terminal,
+    only warnings and a line per validation appear."""
 
     def __init__(self, title: str, step: int, steps: int, best: float) -> None:
         self.bar = progress("steps")

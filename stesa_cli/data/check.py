@@ -1,4 +1,4 @@
-"""A look through a data set before training: what cannot be trained on is left out, and told in one line."""
+"""Checks a data set before training: what cannot be trained on is left out, and one line says so."""
 
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +14,7 @@ from stesa_cli.masks import mask_size, object_ids
 
 THREADS = 8  # a disk across a network answers several at once
 Fault = tuple[str, str]
-"""Of what kind, and where."""
+"""Its kind, and where it is."""
 SIZE = "masks of another size than their image"
 ODD = "frames of another size than the rest of their sequence"
 UNREADABLE = "files that cannot be read"
@@ -22,9 +22,9 @@ NOTHING = "sequences without objects"
 
 
 def check(sequences: list[VideoSequence]) -> tuple[list[VideoSequence], str]:
-    """The sequences that can be trained on, without the annotations that cannot, and one line on what was left out,
-    empty if nothing was. Reads the header of every annotated frame and mask, and of each sequence the masks up to the
-    first that shows an object."""
+    """Returns the sequences that can be trained on, without annotations that cannot be used, and one line that says
+    what was left out; the line is empty if nothing was. Reads the headers of all annotated frames and their masks, and
+    decodes the masks of each sequence up to the first that shows an object."""
     with ThreadPoolExecutor(THREADS) as pool:
         checked = list(pool.map(_checked, sequences))
     faults = list(chain.from_iterable(found for _, found in checked))
@@ -62,7 +62,7 @@ def _image_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             return image.size
-    except (OSError, SyntaxError, ValueError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InputError("cannot be decoded as an image", path) from error
 
 

@@ -24,7 +24,7 @@ class Clip:
     flaws: Tensor  # (T, H/4, W/4) uint8: labels that take the place of what is propagated; 255 where none does
     flow: Tensor  # (T - 1, 3, h, w) float32: of each frame after the first (see data.flow)
     unreadable: tuple[str, ...] = ()
-    """Of the files that were to make it and could not be read, what is wrong with each."""
+    """An error message for each file that was drawn for this clip and could not be read."""
 
 
 @dataclass(frozen=True)

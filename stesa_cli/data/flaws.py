@@ -1,5 +1,6 @@
-"""Flaws of a mask as predictions have them, for training: a part of an object lost, or a thing beside it taken for a
-part. A network that sees none in training, where it knows the sequences, does not learn to undo its own."""
+"""Errors of predicted masks, for training: a part of an object is missing, or something beside it is taken for a part.
+A network knows its training sequences too well to make such errors there, and without them does not learn to correct
+its own."""
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ MOST = 3
 SIZES = 0.04, 0.35
 """Half axes of the ellipse that a flaw stays in, in heights of the frame."""
 NEAR = 0.2
-"""How far beside the object a thing begins that is taken for a part, in heights of the frame."""
+"""How far from the object something begins that is taken for a part, in heights of the frame."""
 TOLERANCES = 8, 30
 """How much the colour within a flaw may differ, of 255."""
 
@@ -21,9 +22,9 @@ TOLERANCES = 8, 30
 def draw_flaws(
     frame: np.ndarray, labels: np.ndarray, ids: list[int], lost: float, random: np.random.Generator
 ) -> np.ndarray:
-    """A frame (H, W, 3) uint8 RGB, its label map (H, W) uint8 and the ``ids`` that may have flaws, of which the share
-    ``lost`` are parts lost -> what is predicted wrongly as what, (H / 4, W / 4) uint8, VOID where nothing is wrong.
-    Flaws end where the colour does, or bluntly."""
+    """Draw flaws for a frame (H, W, 3) uint8 RGB, its label map (H, W) uint8 and the ``ids`` that may have some; a
+    share ``lost`` of them are lost parts. Returns the wrong labels (H / 4, W / 4) uint8, VOID where nothing is wrong.
+    Most flaws end where the colour changes."""
     height, width = (side // STRIDE for side in labels.shape)
     small = cv2.GaussianBlur(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA), (3, 3), 0)
     labels = cv2.resize(labels, (width, height), interpolation=cv2.INTER_NEAREST)
@@ -49,7 +50,7 @@ def draw_flaws(
 
 def cover(layer: Layer, chosen: int, random: np.random.Generator) -> None:
     """Cover parts of the object ``chosen`` in the first frame of ``layer``, or in the first two, in place, with what is
-    beside it: parts that come into view later, and that the given mask has not."""
+    beside it: these parts are not in the prompt, and come into view later."""
     height, width = layer[0][1].shape
     places = np.argwhere(layer[0][1] == chosen)
     if not len(places):

@@ -47,7 +47,7 @@ def moved(
 
 
 def relit(layer: Layer, random: np.random.Generator) -> Layer:
-    """The light grows or fades over the clip, by a factor of 1.5 or so."""
+    """The light becomes brighter or darker over the clip, by a factor of 1.5 or so."""
     gains = np.exp(np.linspace(0, random.normal(0, 0.4), len(layer)))
     return [
         (cv2.convertScaleAbs(image, alpha=gain), labels) for (image, labels), gain in zip(layer, gains, strict=True)
@@ -64,8 +64,8 @@ def over(
 
 
 def trail(layer: Layer, chosen: int, random: np.random.Generator) -> None:
-    """Smoke, dust or a shadow beside the object ``chosen`` of ``layer``, in place, behind it or thinly over it, that
-    moves with it as it grows: what moves with an object need not be it."""
+    """Draw smoke, dust or a shadow beside the object ``chosen`` of ``layer``, in place, behind it or thinly over it. It
+    moves with the object and grows: what moves with an object need not belong to it."""
     areas = [np.argwhere(labels == chosen) for _, labels in layer]
     if not len(areas[0]):
         return
@@ -94,8 +94,8 @@ def trail(layer: Layer, chosen: int, random: np.random.Generator) -> None:
 
 
 def approach(layer: Layer, chosen: int, random: np.random.Generator) -> None:
-    """The camera comes steadily nearer to the object ``chosen`` of ``layer``, in place, by a factor of up to 2.5, or
-    goes away from it: it grows about where it is in the last frame that has it."""
+    """The camera moves steadily towards the object ``chosen`` of ``layer``, in place, by a factor of up to 2.5, or away
+    from it: the frames are enlarged about where the object is in the last frame that shows it."""
     shown = [labels for _, labels in layer if (labels == chosen).any()]
     if not shown:
         return
@@ -110,7 +110,7 @@ def approach(layer: Layer, chosen: int, random: np.random.Generator) -> None:
 
 def turn(layer: Layer, chosen: int, side: np.ndarray, random: np.random.Generator) -> None:
     """The object ``chosen`` of ``layer`` turns, in place: from a frame after the first on it shows more and more of
-    another ``side`` (h, w, 3) uint8 RGB, which comes in from somewhere along its outline and moves with it."""
+    another ``side`` (h, w, 3) uint8 RGB, which begins somewhere along its outline and moves with it."""
     first, shown = random.integers(1, len(layer)), random.uniform(0.3, 1)
     angle, soft = random.uniform(0, 2 * np.pi), random.uniform(0.02, 0.15)
     bends = cv2.resize(random.normal(0, 0.1, (3, 3)).astype(np.float32), (64, 64), interpolation=cv2.INTER_CUBIC)

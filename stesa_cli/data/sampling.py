@@ -25,7 +25,7 @@ from stesa_cli.masks import VOID, object_ids
 MIN_AREA = 100  # pixels an object must have in the frame of a clip that shows it first
 TRIES = 1000
 APART = 0.04
-"""How far from all objects what is none of those followed comes in, in heights of the frame."""
+"""How far from all objects a distractor comes in, in heights of the frame."""
 PLACES = 8
 Side = Annotated[int, Field(gt=0, multiple_of=32)]
 
@@ -43,8 +43,8 @@ class ClipConfig(Config):
     paste: float = Field(0.3, ge=0, le=1)
     """Share of clips that get an object of another picture pasted in, with a motion of its own."""
     lookalike: float = Field(0, ge=0, le=1)
-    """Share of the pasted objects that are an object of the clip itself once more, mirrored or not: only the place
-    tells it from the other."""
+    """Share of the pasted objects that are copies of an object of the clip, mirrored or not: only their place tells the
+    two apart."""
     teacher_forcing: float = Field(0.1, ge=0, le=1)
     """Share of frames after which the true mask is propagated instead of the prediction."""
     flaws: float = Field(0, ge=0, le=1)
@@ -52,18 +52,18 @@ class ClipConfig(Config):
     lost: float = Field(0.75, ge=0, le=1)
     """Share of the flaws that are lost parts."""
     cover: float = Field(0, ge=0, le=1)
-    """Share of clips in which parts of an object are covered at first, and come into view later."""
+    """Share of clips in which parts of an object are covered at first and come into view later."""
     intruder: float = Field(0, ge=0, le=1)
-    """Share of clips in which a look-alike, or an object of another picture, comes in later, apart from those followed,
-    and is none of them."""
+    """Share of clips in which a distractor (a look-alike, or an object of another picture) comes in later, apart from
+    the tracked objects, as part of the background."""
     turn: float = Field(0, ge=0, le=1)
-    """Share of clips in which an object comes to show another side, which looks like another picture's object."""
+    """Share of clips in which an object turns and shows another side, taken from an object of another picture."""
     approach: float = Field(0, ge=0, le=1)
-    """Share of clips in which the camera comes near an object, or goes away from it."""
+    """Share of clips in which the camera moves towards an object, or away from it."""
     trail: float = Field(0, ge=0, le=1)
-    """Share of clips in which something that is no object moves with one: smoke, dust, its shadow."""
+    """Share of clips in which smoke, dust or a shadow moves with an object and is no part of it."""
     recolour: float = Field(0, ge=0, le=1)
-    """Share of clips whose colours become others altogether."""
+    """Share of clips whose colours are changed altogether."""
     sharpen: float = Field(0, ge=0, le=1)
     """Share of clips that are sharpened: enlarged crops are softer than the frames of a video in use."""
     light: float = Field(0, ge=0, le=1)
@@ -81,7 +81,7 @@ class ClipConfig(Config):
 class ClipDataset(Dataset[Clip]):
     """Clips drawn from weighted sources of sequences; a sequence of one frame is set in motion.
 
-    A file that cannot be read costs a try, not the run: the next one takes its place, and the clip names the file."""
+    When a file cannot be read, the clip is drawn again, and ``Clip.unreadable`` names the file."""
 
     def __init__(
         self, sources: list[tuple[float, list[VideoSequence]]], config: ClipConfig, seed: int, length: int
@@ -123,7 +123,7 @@ class ClipDataset(Dataset[Clip]):
             self._turn(layer, random.choice(chosen), random)
         if random.random() < config.paste:
             pasted = self._paste(layer, random)
-            # one paste in three is a passer-by that hides things and must be told from the objects
+            # one paste in three is a distractor, which hides objects and must be told from them
             if pasted is not None and random.random() < 2 / 3:
                 at = int(random.integers(len(chosen) + 1))
                 chosen = [*chosen[:at], pasted, *chosen[at:]][: config.objects]
@@ -197,9 +197,9 @@ class ClipDataset(Dataset[Clip]):
             turn(layer, chosen, image[y : y + height, x : x + width], random)
 
     def _intrude(self, layer: Layer, chosen: list[int], random: np.random.Generator) -> None:
-        """Let a look-alike of one of the objects ``chosen``, or an object of another picture, come into ``layer``, in
-        place, as part of the background: from a frame after the first on, mostly behind what is followed. Where it
-        comes in it is apart from all objects, as what is next to one may be a part of it that comes into view."""
+        """Let a distractor come into ``layer``, in place: a look-alike of one of the objects ``chosen``, or an object
+        of another picture, which belongs to the background. It comes in after the first frame, mostly behind the
+        tracked objects, and apart from all of them: what appears next to an object may be a part coming into view."""
         alike, behind = random.random() < 0.7, random.random() < 0.8
         other = _turned(layer, random) if alike else self._layer(random)
         ids = [i for i in object_ids(other[0][1]) if not alike or i in chosen]

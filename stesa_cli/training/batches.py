@@ -17,7 +17,7 @@ from stesa_cli.training.config import RunConfig
 
 @dataclass(frozen=True)
 class Share:
-    """What this process takes of every batch."""
+    """This process's part of every batch."""
 
     process: int
     processes: int
@@ -27,8 +27,8 @@ class Share:
 def load_batches(
     config: RunConfig, sources: dict[str, list[VideoSequence]], step: int, share: Share, workers: int
 ) -> Iterator[tuple[ClipBatch, float, float]]:
-    """A process's share of the clips from a step to the end of its stage: a batch a step, the seconds waited for it and
-    when the waiting began. Raises InputError where the data make no clip."""
+    """A process's share of the clips from a step to the end of its stage. Yields for each step the batch, the seconds
+    waited for it, and when the waiting began. Raises InputError if no clip can be made of the data."""
     stage, begun, clips = config.at(step)
     size = stage.batch // share.processes
     weighted = [(weight, sources[name]) for name, weight in stage.sources.items()]

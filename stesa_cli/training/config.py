@@ -32,20 +32,20 @@ class StageConfig(Config):
     sources: dict[str, Weight] = Field(min_length=1)
     clip: ClipConfig = ClipConfig()
     batch: int = Field(2, ge=1)
-    """Clips a step, over all processes."""
+    """Clips per step, over all processes."""
     decoder_rate: Rate = 4e-4
     encoder_rate: Rate = 2e-5
-    """Where it is 0 in all stages of a run, the encoder is frozen, and a step a fifth quicker."""
+    """If it is 0 in all stages of a run, the encoder is frozen, and a step takes a fifth less time."""
     motion_rate: Rate = 2e-3
-    """Of the motion pyramid, which begins as nothing: at the decoder's rate it stays unused."""
+    """Of the motion pyramid, which begins at zero: with the decoder's rate it stays unused."""
     warmup: int = Field(100, ge=0)
     floor: Rate = 0.02
     """The cosine schedule ends at this share of the rates."""
     bootstrap: float = Field(1.0, gt=0, le=1)
-    """Share of the pixels, the hardest, that count in the cross-entropy."""
+    """Share of the pixels that count in the cross-entropy: the hardest."""
     bootstrap_after: int = 0
     blend: float = Field(0, ge=0, lt=1)
-    """Share of the weights that the stage began with in what it ends with (WiSE-FT, Wortsman et al. 2022)."""
+    """Share of the weights the stage began with that is mixed back in at its end (WiSE-FT, Wortsman et al. 2022)."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -62,12 +62,12 @@ class StageConfig(Config):
 
 
 class TrainConfig(Config):
-    """What holds for all stages."""
+    """Settings of all stages."""
 
     seed: int = 0
     imagenet: bool = True
     initial: str | None = None
-    """Weights to begin with, shipped ones by name or a file, instead of ImageNet's and chance."""
+    """Weights to begin with: the name of shipped ones, or a file. Without it, ImageNet's and random ones."""
     frozen: tuple[str, ...] = ()
     """Prefixes of parameter names that are not trained."""
     optimizer: Literal["adamw", "adam"] = "adamw"
@@ -77,9 +77,9 @@ class TrainConfig(Config):
     soft_iou: float = 1.0
     auxiliary: float = 1.0
     held_out: tuple[str, ...] = ()
-    """Train sequences that are validated on and not trained on: of the sources, else of DAVIS-2016."""
+    """Training sequences to validate on instead: of the sources, else of DAVIS-2016."""
     validation_clips: int = Field(8, ge=1)
-    """Clips of these, always the same, whose loss is followed."""
+    """Clips of these whose loss is measured; the same at every validation of a stage."""
     validate_every: int = Field(500, ge=1)
     checkpoint_every: int = Field(100, ge=1)
 
@@ -121,9 +121,9 @@ class RunConfig(Config):
         initial: str | None = None,
         held_out: str | None = None,
     ) -> "RunConfig":
-        """With some of the stages, such as ``2,3``, other data, such as ``stills,davis=3``, another length in all (and
-        warm-ups in proportion), another seed, other weights to begin with, other sequences to validate on, such as
-        ``bear,elephant``, or ``none``. Raises ConfigError."""
+        """This config with the given changes: only some ``stages``, such as ``2,3``; another ``dataset``, such as
+        ``stills,davis=3``; another number of ``steps`` in all, with warm-ups in proportion; another ``seed``; other
+        ``initial`` weights; other ``held_out`` sequences, such as ``bear,elephant`` or ``none``. Raises ConfigError."""
         chosen = self.stages if stages is None else _stages(stages, self.stages)
         ends = [0, *accumulate(stage.steps for stage in chosen)]
         scale = 1.0 if steps is None else steps / ends[-1]

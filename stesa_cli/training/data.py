@@ -1,4 +1,4 @@
-"""The data that a config names, looked through before the start."""
+"""The data that a config names, checked before the start."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +12,8 @@ from stesa_cli.training.validation import can_validate
 
 @dataclass(frozen=True)
 class Data:
-    """The sequences of every source, without those ``held_out``; and what is odd in a source, a line each."""
+    """The sequences of every source, those that are ``held_out`` from them, and a note on each source of which
+    something was left out."""
 
     sources: dict[str, list[VideoSequence]]
     held_out: list[VideoSequence]
@@ -20,7 +21,7 @@ class Data:
 
 
 def open_data(config: RunConfig, data_root: Path) -> Data:
-    """The data of all stages. What cannot be trained on is left out, and noted. Raises every problem in one line."""
+    """The data of all stages, without what cannot be trained on. Raises ConfigError with all problems in one line."""
     problems, held_out = Problems(), config.train.held_out
     wanted = dict.fromkeys(name for stage in config.stages for name in stage.sources)
     found: dict[str, list[VideoSequence]] = {}

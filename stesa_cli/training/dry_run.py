@@ -1,4 +1,4 @@
-"""A dry run: one step of every stage, what it takes, and what its batch looks like."""
+"""A dry run: one step of every stage, the memory it takes, and a picture of its batch."""
 
 import sys
 from collections.abc import Iterator
@@ -16,16 +16,18 @@ from stesa_cli.training.trainer import Trainer
 
 @dataclass(frozen=True)
 class DryRun:
-    """Of one stage: the losses of its first step, the peak of memory so far in bytes, and the picture of its batch."""
+    """The first step of a stage: its losses, the peak of memory so far in bytes, the picture of its batch, and an error
+    message for each file that could not be read."""
 
     losses: dict[str, float]
     memory: int
     picture: Path
+    unreadable: tuple[str, ...]
 
 
 def dry_run(trainer: Trainer) -> Iterator[DryRun]:
-    """Take the first step of every stage, on a trainer that is not used for anything else after it; only the pictures
-    ``batch-<stage>.png`` are written into the run folder. Raises ConfigError where the memory does not suffice."""
+    """Take the first step of every stage, with a trainer that is not used any more afterwards. Only the pictures
+    ``batch-<stage>.png`` are written into the run folder. Raises ConfigError if there is too little memory."""
     step = 0
     for number, stage in enumerate(trainer.config.stages, 1):
         batch, _, _ = next(trainer.batches(step))
@@ -37,7 +39,7 @@ def dry_run(trainer: Trainer) -> Iterator[DryRun]:
         except torch.OutOfMemoryError as error:
             fix = "lower batch, clip.length or clip.size"
             raise ConfigError(f"stage {number} does not fit into the memory of the device", "stages", fix) from error
-        yield DryRun(losses, _peak_memory(trainer.accelerator.device), path)
+        yield DryRun(losses, _peak_memory(trainer.accelerator.device), path, batch.unreadable)
         step += stage.steps
 
 

@@ -1,4 +1,4 @@
-"""The course of a run as figures, one a stage, like figures 4 to 7 of the paper. Needs no torch."""
+"""The curves of a run, a figure per stage, like figures 4 to 7 of the paper. Needs no torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BLUE, ORANGE = "#3b6fb6", "#e08a2e"
 
 
 def draw_curves(run: Path) -> list[Path]:
-    """Write ``curves/stage-<n>.png`` into a run folder for every stage that began. Raises StesaError."""
+    """Write ``curves/stage-<n>.png`` into a run folder for every stage that has begun. Raises StesaError."""
     try:
         config = json.loads((run / "config.json").read_text())
         lines = read_metrics(run / "metrics.jsonl")
@@ -40,7 +40,7 @@ def draw_curves(run: Path) -> list[Path]:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The steps that ``metrics.jsonl`` tells of, without a last one that a full disk cut short."""
+    """The lines of ``metrics.jsonl``, a step each, without a last one that was cut short."""
     return [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
 
 

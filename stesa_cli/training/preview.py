@@ -11,8 +11,8 @@ from stesa_cli.video.overlay import overlay
 
 
 def draw_batch(batch: ClipBatch, predictions: list[Prediction] | None = None) -> np.ndarray:
-    """A row of frames for each clip, tinted by their true masks, and below it, where given, one tinted by the predicted
-    masks, of the frames after the first: (H, W, 3) uint8 RGB."""
+    """For each clip a row of frames with their true masks over them and, given predictions, a row with the predicted
+    masks of the frames after the first. Returns (H, W, 3) uint8 RGB."""
     rows = []
     for clip, frames in enumerate(batch.frames):
         images = [_array(frame.permute(1, 2, 0)) for frame in frames]

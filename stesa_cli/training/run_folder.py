@@ -1,4 +1,4 @@
-"""What a training run leaves behind: its config, how each start was made, its course, its weights, its figures."""
+"""The folder of a training run: its config, starts, metrics, weights and figures."""
 
 import hashlib
 import json
@@ -23,8 +23,8 @@ PACKAGES = ("stesa-cli", "torch", "torchvision", "timm", "accelerate", "numpy", 
 
 @dataclass(frozen=True)
 class Validation:
-    """On the held-out sequences: mean ``J``, whether it is the ``best`` of the run so far, and the ``loss`` of clips
-    that are always the same."""
+    """On the held-out sequences: mean ``J``, whether it is the ``best`` of the run so far, and the mean ``loss`` of a
+    fixed set of clips."""
 
     J: float
     loss: float
@@ -33,9 +33,9 @@ class Validation:
 
 @dataclass(frozen=True)
 class Report:
-    """One training step: ``losses`` by name with their ``total``, ``seconds`` it took and of these ``waiting`` for
-    data, how many ``images`` it saw, the validation where there was one, and what is wrong with each ``unreadable``
-    file that no earlier report named."""
+    """One training step: ``losses`` by name and their ``total``; the ``seconds`` it took, and how many of these it was
+    ``waiting`` for data; the number of ``images`` in it; its validation, if there was one; and an error message for
+    each ``unreadable`` file that no earlier report named."""
 
     step: int
     steps: int

@@ -1,5 +1,5 @@
-"""What training changes, and what a checkpoint needs of it to go on: the weights, their average, what the optimizer
-knows of each, and the weights that a stage began with."""
+"""What training changes, and a checkpoint therefore holds: weights, their moving average, the optimizer's state, and
+the weights that a stage with a blend began with."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,8 +15,8 @@ from stesa_cli.training.config import RunConfig, StageConfig, TrainConfig
 
 
 def make_network(config: RunConfig, new: bool) -> Network:
-    """The network of a run, what is not trained frozen; a new run begins with the weights that the config names.
-    Raises ConfigError."""
+    """The network of a run, with the weights that the config names if the run is new, and with frozen parameters where
+    nothing is to be trained. Raises ConfigError."""
     initial, frozen = config.train.initial if new else None, list(config.train.frozen)
     network = Network(config.model, imagenet=config.train.imagenet and new and not initial)
     if initial:
@@ -29,7 +29,8 @@ def make_network(config: RunConfig, new: bool) -> Network:
 
 
 class TrainingState:
-    """A ``network``, its exponential moving average ``ema``, which is what a run is after, and its ``optimizer``."""
+    """A ``network``, the exponential moving average ``ema`` of its weights, which a run exports, and the
+    ``optimizer``."""
 
     def __init__(self, network: Network, train: TrainConfig) -> None:
         self.network = network
@@ -51,18 +52,18 @@ class TrainingState:
             group["lr"] = rate * stage.rate(step)
 
     def begin(self) -> None:
-        """Keep the weights as they are, for ``blend``."""
+        """Keep a copy of the weights, for ``blend``."""
         self.began = {name: tensor.clone() for name, tensor in self._weights().items()}
 
     def blend(self, share: float) -> None:
-        """Mix the ``share`` of the weights kept by ``begin`` back into those of the network and their average."""
+        """Mix the weights that ``begin`` kept back in, with this ``share``: the network's and the average's alike."""
         for name, tensor in self._weights().items():
             if tensor.is_floating_point():
                 tensor.copy_(torch.lerp(self.began[name], tensor, 1 - share))
         self.began = {}
 
     def tensors(self) -> dict[str, Tensor]:
-        """All of it by name, for a checkpoint."""
+        """Everything by name, for a checkpoint."""
         tensors = self._weights() | {f"began.{name}": tensor for name, tensor in self.began.items()}
         for name, parameter in self.network.named_parameters():
             for kind, value in self.optimizer.state.get(parameter, {}).items():
@@ -70,7 +71,7 @@ class TrainingState:
         return tensors
 
     def load(self, tensors: dict[str, Tensor], step: int, where: Path) -> None:
-        """Put back what ``tensors`` gave after a step. Raises ConfigError as ``load_strictly``."""
+        """Restore what ``tensors`` returned after a step. Raises ConfigError as ``load_strictly`` does."""
         load_strictly(self.network, part(tensors, "model."), where)
         load_strictly(self.ema.module, part(tensors, "ema."), where)
         self.ema.n_averaged.fill_(step)
@@ -89,7 +90,7 @@ class TrainingState:
 
 
 def _average(decay: float) -> Callable[..., None]:
-    """Exponential moving average whose memory grows from a few steps to ``1 / (1 - decay)``."""
+    """Exponential moving average whose window grows from a few steps to ``1 / (1 - decay)``."""
 
     def update(averaged: Any, current: Any, count: Tensor | int) -> None:
         get_ema_multi_avg_fn(min(decay, (1 + int(count)) / (10 + int(count))))(averaged, current, count)

@@ -39,9 +39,8 @@ PICTURES = 3
 class Trainer:
     """Trains a config into a run folder (see ``RunFolder``), or goes on where the run of that folder stopped.
 
-    ``data`` is what it trains on, with notes on what was left out; ``unreadable`` grows by a line for every file that
-    could not be read, whose clip another one took the place of.
-    Raises ConfigError with everything that is wrong with config, data and machine together."""
+    ``data`` is what it trains on, with notes on what was left out; ``unreadable`` lists an error message for each file
+    that this process could not read so far. Raises ConfigError with all problems of config, data and machine."""
 
     def __init__(
         self,
@@ -97,8 +96,7 @@ class Trainer:
         return self.accelerator.is_main_process
 
     def run(self, stopped: Callable[[], bool] = lambda: False) -> Iterator[Report]:
-        """Train to the end, or until ``stopped`` in any process; yields a report a step and saves what is needed to go
-        on."""
+        """Train to the end, or until ``stopped`` in any process. Yields a report per step, and saves checkpoints."""
         if self.is_main:
             machine = {"device": str(self.accelerator.device), "processes": self.accelerator.num_processes}
             machine |= {"precision": "bf16" if self.accelerator.mixed_precision == "bf16" else "fp32"}
@@ -117,7 +115,7 @@ class Trainer:
             self.accelerator.end_training()
 
     def _stage(self, stopped: Callable[[], bool]) -> Iterator[tuple[Report, bool]]:
-        """Train to the end of the stage; yields whether to stop after that step, too."""
+        """Train to the end of the stage. Yields each report, and whether to stop after it."""
         train = self.config.train
         stage, within, _ = self.config.at(self.step)
         if stage.blend and not within:
@@ -150,7 +148,7 @@ class Trainer:
         return load_batches(self.config, self.data.sources, step, share, self.workers)
 
     def train_step(self, step: int, batch: ClipBatch) -> dict[str, float]:
-        """Update the weights with a batch; returns the losses, means over all processes."""
+        """Update the weights with a batch. Returns the losses, means over all processes."""
         stage, within, _ = self.config.at(step)
         self.model.train()
         self.state.set_rates(stage, within)
@@ -178,7 +176,7 @@ class Trainer:
         return clip_losses(predictions, batch.labels, batch.prompted, fraction, **weights), predictions
 
     def _held_out_batches(self, stage: StageConfig) -> list[ClipBatch]:
-        """The held-out clips of a stage, a batch each, which are the same for all its validations."""
+        """The held-out clips of a stage, a batch each: the same for all its validations."""
         if not self.data.held_out:
             return []
         train, unpasted = self.config.train, stage.clip.model_copy(update={"paste": 0.0})
@@ -186,7 +184,7 @@ class Trainer:
         return [collate([clips[number]]) for number in range(len(clips))]
 
     def _validate(self, held_out: list[ClipBatch]) -> Validation:
-        """The averaged weights on the held-out sequences; the best are kept."""
+        """Score the averaged weights on the held-out sequences; save them if they are the best so far."""
         mean, loss = self._of_main(self._measure(held_out) if self.is_main else None)
         best, self.best = mean > self.best, max(self.best, mean)
         if best and self.is_main:
@@ -196,7 +194,7 @@ class Trainer:
 
     @torch.no_grad()
     def _measure(self, held_out: list[ClipBatch]) -> tuple[float, float]:
-        """Mean J, and the mean loss of clips."""
+        """Mean J of the held-out sequences, and the mean loss of their clips."""
         average, losses = cast(Network, self.state.ema.module), []
         for number, clip in enumerate(held_out):
             batch = clip.to(self.accelerator.device)
@@ -210,17 +208,17 @@ class Trainer:
         return mean, sum(losses) / len(losses)
 
     def _note(self, unreadable: Iterable[str]) -> None:
-        """Every file once."""
+        """Add to ``unreadable``, each file once."""
         self.unreadable += [line for line in dict.fromkeys(unreadable) if line not in self.unreadable]
 
     def _of_main(self, value: Any) -> Any:
-        """What the main process has."""
+        """The main process's value, in every process."""
         from accelerate.utils import broadcast_object_list
 
         return broadcast_object_list([value])[0]
 
     def _any(self, flag: bool) -> bool:
-        """Whether it is so in any process."""
+        """Whether the flag is set in any process."""
         if self.accelerator.num_processes == 1:
             return flag
         flags = self.accelerator.reduce(torch.tensor(float(flag), device=self.accelerator.device), "sum")
@@ -245,7 +243,7 @@ class Trainer:
 
 
 def _unfitting(config: RunConfig, network: Network) -> list[str]:
-    """What of a config fits neither the network nor the number of processes."""
+    """What in a config does not fit the network or the number of processes."""
     names = [name for name, _ in network.named_parameters()]
     processes = int(os.environ.get("WORLD_SIZE", 1))
     problems = [

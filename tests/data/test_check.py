@@ -106,6 +106,7 @@ def test_every_kind_of_image_is_read_as_rgb(tmp_path, save: Callable[[Path], Non
     assert np.abs(image.astype(int) - GREY[..., None]).max() <= tolerance
 
 
+@pytest.mark.filterwarnings("ignore:Tag data larger:UserWarning")
 def test_a_broken_file_is_one_error(tmp_path):
     """Cut, or with bytes that another file has; whatever Pillow makes of it."""
     path, random = tmp_path / "x.png", np.random.default_rng(0)

@@ -246,6 +246,7 @@ def test_a_clip_drawn_in_this_process_leaves_its_threads_alone(every):
     before = cv2.getNumThreads(), torch.get_num_threads()
     changed(every, flaws=1.0, trail=1.0, light=1.0, motion_blur=1.0)[3]
     assert (cv2.getNumThreads(), torch.get_num_threads()) == before
+    cv2.setNumThreads(-1)
 
 
 def test_a_file_that_cannot_be_read_costs_a_try_and_not_the_run(tiny_data, tmp_path):

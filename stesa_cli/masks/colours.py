@@ -4,14 +4,14 @@ import cv2
 import numpy as np
 
 from stesa_cli.errors import InputError
-from stesa_cli.masks.grey import labels_of_grey, squares
+from stesa_cli.masks.grey import FIX, labels_of_grey, squares
 from stesa_cli.masks.labels import PALETTE, object_ids
 
 _LEVELS = np.minimum((np.arange(256)[:, None] + [16, 16, 32]) // [32, 32, 64], [7, 7, 3])
 _CODES = (_LEVELS * [32, 4, 1]).astype(np.uint8)
 """(256, 3) uint8: looked up by R, G and B and added, a number for the nearest in the palette, a grid of 8 × 8 × 4."""
 _IDS = _CODES[PALETTE, range(3)].sum(1).argsort().astype(np.uint8)  # by that number
-_NOISE = 12  # RGB distance by which JPEG may change a plain surface
+_NOISE = 12  # RGB distance by which a plain surface may be off its colour
 _FAR = 60  # RGB distance at which a surface is of another colour
 _FEW = 32  # flat colours
 _PART = 0.001  # share of the image that a flat colour has at least
@@ -20,7 +20,7 @@ _PART = 0.001  # share of the image that a flat colour has at least
 def labels_of_colours(image: np.ndarray, lossy: bool, series: bool) -> tuple[np.ndarray, list[str]]:
     """Label map (H, W) uint8 of an image (H, W, 3) uint8 RGB, and notes; ``series`` as in ``labels_of_grey``.
 
-    Colours of the DAVIS palette give their ids; smooth edges and the noise of JPEG are undone. Few flat colours of
+    Colours of the DAVIS palette give their ids; smooth edges are undone. Few flat colours of
     another palette are objects, the largest first. Raises InputError, without a place, for anything else."""
     nearest = nearest_ids(image)
     exact = (cv2.LUT(cv2.merge([nearest] * 3), PALETTE[None]) == image).all(2)
@@ -28,7 +28,9 @@ def labels_of_colours(image: np.ndarray, lossy: bool, series: bool) -> tuple[np.
         return nearest, [] if series else _swapped(object_ids(nearest))
     if np.ptp(image, axis=2).max() <= (8 if lossy else 0):
         return labels_of_grey(image[..., 1].copy(), lossy, series)
-    if not (lossy or series) and (flat := _flat(image, nearest)):
+    if lossy:
+        raise InputError("a lossy file in colours, so ids are lost in its noise", fix=FIX)
+    if not series and (flat := _flat(image, nearest)):
         return flat
     return _snapped(image, nearest, exact), []
 
@@ -75,7 +77,7 @@ def _flat(image: np.ndarray, nearest: np.ndarray) -> tuple[np.ndarray, list[str]
 
 
 def _snapped(image: np.ndarray, nearest: np.ndarray, exact: np.ndarray) -> np.ndarray:
-    """Label map of an image (H, W, 3) uint8 RGB in colours of the palette with smooth edges or the noise of JPEG, of
+    """Label map of an image (H, W, 3) uint8 RGB in colours of the palette with smooth edges or noise, of
     which ``nearest`` (H, W) uint8 is the palette's nearest to each pixel, and ``exact`` (H, W) bool whether it is it.
 
     An edge passes through colours that may be those of other objects. So a pixel in a square of one colour is taken at

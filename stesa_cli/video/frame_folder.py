@@ -13,7 +13,7 @@ import numpy as np
 
 from stesa_cli.errors import InputError, printable
 from stesa_cli.files import natural
-from stesa_cli.video.pictures import Head, look_at, read_picture, read_values, scale_of
+from stesa_cli.video.pictures import Head, in_8_bits, look_at, read_pages, read_picture, read_values, scale_of
 from stesa_cli.video.stream import Frame, VideoReader
 
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
@@ -84,16 +84,16 @@ class PagesReader(VideoReader):
         head = look_at(path)
         self.frame_count, (self.width, self.height) = head.pages, head.size
         self._scale = None
-        if read_values(path).dtype != np.uint8:
-            self._scale, note = scale_of(read_values(path, page) for page in _sample(range(head.pages)))
+        if head.is_deep:
+            self._scale, note = scale_of(read_pages(path, _sample(range(head.pages))))
             self.notes += [note] if note else []
 
     def _length(self) -> str:
         return f"{self.frame_count} pages"
 
     def _frames(self) -> Generator[Frame]:
-        for page in range(self.frame_count or 0):
-            image = read_picture(self._path, self._scale, page)
+        for page, values in enumerate(read_pages(self._path, range(self.frame_count or 0))):
+            image = in_8_bits(values, self._scale)
             if image.shape[:2] != (self.height, self.width):
                 what = f"page {page + 1} is {image.shape[1]}×{image.shape[0]}, the first {self.width}×{self.height}"
                 raise InputError(what, self._path, "give pages of one size")

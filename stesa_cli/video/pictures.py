@@ -69,28 +69,41 @@ def look_at(path: Path) -> Head:
         return head
 
 
-def read_picture(path: Path, scale: Scale | None = None, page: int = 0) -> np.ndarray:
+def read_picture(path: Path, scale: Scale | None = None) -> np.ndarray:
     """A picture upright, as (H, W, 3) uint8 RGB; numbers of more than 8 bits are brought to them by ``scale``.
     Raises InputError."""
-    values = read_values(path, page)
+    return in_8_bits(read_values(path), scale)
+
+
+def in_8_bits(values: np.ndarray, scale: Scale | None) -> np.ndarray:
+    """Values of a picture as (H, W, 3) uint8 RGB."""
     if values.dtype != np.uint8:
         values = (scale or scale_of([values])[0]).apply(values)
     return np.ascontiguousarray(values if values.ndim == 3 else np.dstack([values] * 3))
 
 
-def read_values(path: Path, page: int = 0) -> np.ndarray:
+def read_values(path: Path) -> np.ndarray:
     """A picture upright: (H, W, 3) uint8 or uint16 RGB, or (H, W) of a wider type. Raises InputError."""
     with opened(path) as image:
-        if page:
-            image.seek(page)
-        if _is_deep(image) and image.mode.startswith("RGB") and not page:  # Pillow keeps the upper 8 bits only
+        if _is_deep(image) and image.mode.startswith("RGB"):  # Pillow keeps the upper 8 bits only
             values = cv2.imdecode(np.frombuffer(path.read_bytes(), np.uint8), cv2.IMREAD_UNCHANGED)
             if values is not None and values.dtype == np.uint16:
                 return values[..., 2::-1]
-        upright = ImageOps.exif_transpose(image)
-        if upright.mode in ("I", "F") or upright.mode.startswith("I;"):
-            return np.array(upright)
-        return np.array(upright.convert("RGB"))
+        return _values(image)
+
+
+def read_pages(path: Path, pages: Iterable[int]) -> Generator[np.ndarray]:
+    """The values of some pages of a file, rising, as ``read_values`` gives them. Raises InputError."""
+    with opened(path) as image:
+        for page in pages:
+            image.seek(page)
+            yield _values(image)
+
+
+def _values(image: Image.Image) -> np.ndarray:
+    upright = ImageOps.exif_transpose(image)
+    deep = upright.mode in ("I", "F") or upright.mode.startswith("I;")
+    return np.array(upright if deep else upright.convert("RGB"))
 
 
 def _is_deep(image: Image.Image) -> bool:

@@ -273,6 +273,8 @@ def test_levels_up_to_white_are_objects_but_255_beside_small_ids_is_void(tmp_pat
         assert (labels == shapes(*range(1, len(levels) + 1))).all() and f"the objects 1 to {len(levels)}" in note
         assert (understood(tmp_path, np.dstack([shapes(*levels)] * 3))[0] == labels).all()
         assert "which are no ids" in refused(tmp_path, shapes(*levels), series=True)
+    labels, note = understood(tmp_path, indexed(shapes(128, 255), *PALETTE.tolist()))
+    assert (labels == BOTH).all() and "objects 1 to 2" in note
     void = shapes(3, VOID)
     for image in (void, Image.fromarray(void).convert("P")):
         assert (understood(tmp_path, image)[0] == void).all()

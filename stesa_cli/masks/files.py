@@ -13,7 +13,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from stesa_cli.errors import InputError
 from stesa_cli.files import atomic
 from stesa_cli.masks.colours import labels_of_colours, nearest_ids
-from stesa_cli.masks.grey import FIX, labels_of_grey
+from stesa_cli.masks.grey import FIX, SMALL, labels_of_grey, labels_of_levels
 from stesa_cli.masks.labels import PALETTE, VOID
 
 WHITES = (1023, 4095, 16383, 32767, 65280, 65535, 2**31 - 1, 2**32 - 1)
@@ -145,6 +145,8 @@ def _of_indices(indices: np.ndarray, palette: np.ndarray, series: bool) -> Under
     recognised = np.all(PALETTE[ids] == meant, axis=1)
     note = "its palette holds the DAVIS colours in another order: ids go by colour, not by index"
     if recognised.all():
+        if used[-1] == VOID and SMALL < used[used > 0][0] < VOID and not series:
+            return labels_of_levels(indices, used[used > 0].tolist(), series)
         if (ids == used).all() or (colours == PALETTE[used][:, ::-1]).all():  # red and blue may be swapped in it
             return indices.copy(), []
         table = np.zeros(256, np.uint8)

@@ -7,8 +7,8 @@ import numpy as np
 
 from stesa_cli.errors import InputError
 
-SMALL = 40
-"""Ids up to here may stand beside 255 as void; where other levels do, 255 is an object."""
+SMALL = 30
+"""Beside an id up to here, 255 is void; beside larger ones only, it is an object, too."""
 TAIL = 28  # grey levels that a lossy file may be off black or white
 SOFT = "a grey image with smooth edges is one object, cut at level 128"
 FIX = "save ids as an index PNG, or one object in black and white"
@@ -34,8 +34,8 @@ def labels_of_grey(grey: np.ndarray, lossy: bool, series: bool) -> tuple[np.ndar
     if _is_spoilt(grey, between, thin):
         what = f"holds {len(between)} grey levels, {len(thin)} of them only at edges or as noise"
         raise InputError(what, fix=f"{FIX}, resized without smoothing")
-    if counts[255] and between[-1] > SMALL:
-        return _of_levels(grey, [*between.tolist(), 255], series)
+    if counts[255] and between[0] > SMALL:
+        return labels_of_levels(grey, [*between.tolist(), 255], series)
     return grey.copy(), []
 
 
@@ -49,7 +49,8 @@ def squares(values: np.ndarray, where: np.ndarray, side: int) -> np.ndarray:
     return cv2.dilate(uniform.view(np.uint8), square, anchor=(back, back)) > 0
 
 
-def _of_levels(grey: np.ndarray, levels: Sequence[int], series: bool) -> tuple[np.ndarray, list[str]]:
+def labels_of_levels(grey: np.ndarray, levels: Sequence[int], series: bool) -> tuple[np.ndarray, list[str]]:
+    """Label map (H, W) uint8 of a grey or index image (H, W) uint8 in which each of some levels is an object."""
     names = ", ".join(map(str, levels))
     if series:
         raise InputError(f"holds the grey levels {names}, which are no ids", fix="save ids as an index PNG")

@@ -123,7 +123,7 @@ class _Log:
         rb"\[Parsed_showinfo_0 .* pts: *(?P<pts>\S+) .* sar:(?P<sar>\d+/\d+) s:(?P<size>\d+x\d+) "
         rb"|\[Parsed_showinfo_0 .* config in time_base: (?P<tick>\d+/\d+), frame_rate: (?P<rate>\d+/\d+)"
         rb"|  Duration: (?P<hours>\d+):(?P<minutes>\d+):(?P<seconds>[\d.]+)"
-        rb"|  Stream #0:.* Video: (?P<video>(?!.*attached pic).*)"
+        rb"|  Stream #0:.*? Video: (?P<video>(?!.*\(attached pic\)).*)"
         rb"|  Stream #0:.* Audio: (?P<audio>.*)"
         rb"|(?:displaymatrix|Display Matrix): rotation of (?P<turn>-?[\d.]+)"
         rb"|\[(?:error|fatal)\] (?P<error>.*)"
@@ -147,20 +147,20 @@ class _Log:
         self._thread.start()
 
     def _read(self, lines: IO[bytes]) -> None:
-        for line in lines:
-            if match := self._LINE.search(line):
-                said = {k: v.decode(errors="replace") for k, v in match.groupdict().items() if v is not None}
-                # the first frame's shape counts, and the first stream, which is the input's
-                self._said |= {k: v for k, v in said.items() if k not in ("sar", "video") or k not in self._said}
-                if "pts" in said:
-                    time = None if said["pts"].startswith("NOPTS") else float(int(said["pts"]) * self._tick)
-                    width, height = said["size"].split("x")
-                    self.frames.put(_Shown(time, (int(width), int(height))))
-        self.frames.put(None)
+        try:
+            for line in lines:
+                if match := self._LINE.search(line):
+                    self._take({k: v.decode(errors="replace") for k, v in match.groupdict().items() if v is not None})
+        finally:
+            self.frames.put(None)
 
-    @property
-    def _tick(self) -> Fraction:
-        return _fraction(self._said["tick"])
+    def _take(self, said: dict[str, str]) -> None:
+        first = ("sar", "video")  # of the first frame; of the input, which comes before the output
+        self._said |= {key: value for key, value in said.items() if key not in first or key not in self._said}
+        if "pts" in said:
+            width, height = map(int, said["size"].split("x"))
+            told = None if said["pts"].startswith("NOPTS") else float(int(said["pts"]) * _fraction(self._said["tick"]))
+            self.frames.put(_Shown(told, (width, height)))
 
     @property
     def rate(self) -> Fraction:

@@ -115,12 +115,12 @@ def _strangers(heads: dict[Path, Head]) -> list[Path]:
         return []
     size, kind = Counter((head.size, head.kind) for head in frames.values()).most_common(1)[0][0]
     way = Counter(map(_way, frames)).most_common(1)[0][0]
-    coloured = {path.stem for path, head in heads.items() if head.kind == "colour"}
+    coloured = {path.stem for path, head in heads.items() if head.kind in ("colour", "clear")}
 
     def is_strange(path: Path, head: Head) -> bool:
         if path not in frames and len(heads) == len(frames) + 1:
             return True
-        beside = head.kind != "colour" and path.stem in coloured
+        beside = head.kind in ("index", "grey") and path.stem in coloured
         return beside or ((head.size, head.kind) != (size, kind) and _way(path) != way)
 
     return [path for path, head in heads.items() if is_strange(path, head)]

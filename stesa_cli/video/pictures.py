@@ -27,7 +27,8 @@ class Head:
 
     @property
     def kind(self) -> str:
-        return "index" if self.mode in ("P", "1") else "grey" if self.mode in ("L", "LA") else "colour"
+        kinds = {"P": "index", "1": "index", "L": "grey", "LA": "grey", "RGBA": "clear"}
+        return kinds.get(self.mode, "colour")
 
 
 @dataclass(frozen=True)

@@ -60,6 +60,7 @@ def test_the_same_frame_twice_is_refused(tmp_path: Path) -> None:
         (["00000.png"], "L", (64, 48)),
         (["mask.png"], "L", (64, 48)),
         (["mask.jpg"], "RGB", (60, 40)),
+        (["cut out.png"], "RGBA", (64, 48)),
         (["00000.png", "00001.png", "00002.png", "00003.png", "00004.png"], "P", (64, 48)),
         (["00000_mask.png", "00003_mask.png"], "1", (64, 48)),
     ],

@@ -347,6 +347,19 @@ def test_flat_colours_are_objects_the_largest_first(tmp_path):
         assert "a lossy file in colours" in refused(tmp_path, lossy, "m.jpg", quality=95)
 
 
+@pytest.mark.parametrize("mode", ["CMYK", "YCbCr", "HSV", "RGBX", "La", "RGBa"])
+def test_rare_modes_are_understood_or_refused(tmp_path, mode):
+    base = Image.fromarray(DISC * np.uint8(255)).convert({"La": "LA", "RGBa": "RGBA"}.get(mode, "RGB"))
+    image = base.convert(mode)
+    try:
+        image.save(tmp_path / "m.tif")
+        labels = read_mask(tmp_path / "m.tif")
+    except (OSError, InputError) as error:
+        assert "cannot" in str(error)
+    else:
+        assert (labels == DISC).all()
+
+
 def test_turned_and_many_pictures(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6

@@ -28,7 +28,7 @@ from stesa_cli.evaluation.benchmark import (
 )
 from stesa_cli.evaluation.scoring import each
 from stesa_cli.files import atomic
-from stesa_cli.masks import object_ids
+from stesa_cli.masks import object_ids, read_mask
 
 Listener = Callable[[VideoSequence], None]
 FOLDERS = {"davis": "", "youtube-vos": "Annotations/"}
@@ -103,4 +103,6 @@ def _problem(file: Path | ZipPath, size: tuple[int, ...], highest: int) -> str |
         return f"{kind} of mode {mode} instead of an index PNG"
     if labels.shape != size:
         return f"{labels.shape[1]}×{labels.shape[0]} instead of {size[1]}×{size[0]}"
+    if (read_mask(Path(str(file)), BytesIO(read_bytes(file)), series=True) != labels).any():
+        return "palette in another order, of which the server reads the indices"
     return f"id {labels.max()} above {highest}" if labels.max() > highest else None

@@ -18,6 +18,7 @@ from stesa_cli.masks.labels import PALETTE, VOID
 
 WHITES = (1023, 4095, 16383, 32767, 65280, 65535, 2**31 - 1, 2**32 - 1)
 """What stands for white in images of more than 8 bits."""
+_PLAIN = {"La": "LA", "RGBa": "RGBA"}
 Understood = tuple[np.ndarray, list[str]]
 
 
@@ -42,6 +43,7 @@ def read_mask_with_notes(path: Path | str, stream: IO[bytes] | None = None, seri
             raise InputError("holds several pictures", path, "give the mask of one frame")
         lossy = _is_lossy(image)
         image = ImageOps.exif_transpose(image)
+        image = image if _is_plain(image.mode) else image.convert(_PLAIN.get(image.mode, "RGB"))
         image.load()
     try:
         return _understood(image, lossy, series)
@@ -78,6 +80,10 @@ def _opened(path: Path | str, stream: IO[bytes] | None = None) -> Iterator[Image
         raise InputError(f"cannot be read as an image ({said})", path, "give a PNG mask") from error
 
 
+def _is_plain(mode: str) -> bool:
+    return mode in ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "I", "F") or mode.startswith("I;")
+
+
 def _is_lossy(image: Image.Image) -> bool:
     if image.format == "WEBP":
         file: IO[bytes] = image.fp  # type: ignore[attr-defined]
@@ -95,8 +101,7 @@ def _understood(image: Image.Image, lossy: bool, series: bool) -> Understood:
         return np.asarray(image).astype(np.uint8), []
     if mode in ("L", "LA", "I", "F") or mode.startswith("I;"):
         return _of_channels(np.asarray(image), partial(_of_numbers, lossy=lossy, series=series))
-    array = np.asarray(image.convert("RGBA" if mode in ("RGBA", "RGBa") else "RGB"))
-    return _of_channels(array, partial(labels_of_colours, lossy=lossy, series=series))
+    return _of_channels(np.asarray(image), partial(labels_of_colours, lossy=lossy, series=series))
 
 
 def _of_channels(image: np.ndarray, read: Callable[[np.ndarray], Understood]) -> Understood:

@@ -9,6 +9,8 @@ from stesa_cli.errors import InputError
 from stesa_cli.files import exists, natural
 
 SUFFIXES = {".png", ".tif", ".tiff", ".bmp", ".webp", ".gif"}
+LOSSY = {".jpg", ".jpeg"}
+"""Masks only in a folder without any of SUFFIXES; beside them they may be frames."""
 _FIX = "name masks by their frame, such as 00012.png"
 _OBJECT = r"(?:.*[^a-z])?(?:obj|object|inst|instance|id)[ _-]*([0-9]+)"  # object_2.png tells no frame
 _TAGGED = r"task-[0-9]+-annotation-.*-tag-.*"  # of Label Studio, nor does this
@@ -100,7 +102,9 @@ def _named_by_frame(folder: Path, numbers: dict[str, int]) -> list[tuple[int, Gi
 
 
 def _images(folder: Path, may_be_empty: bool = False) -> list[Path]:
-    found = [p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != "." and p.is_file()]
+    files = [path for path in folder.iterdir() if path.name[0] != "." and path.is_file()]
+    found = [path for path in files if path.suffix.lower() in SUFFIXES]
+    found = found or [path for path in files if path.suffix.lower() in LOSSY]
     if not (found or may_be_empty):
         raise InputError("no masks in this folder", folder, _FIX)
     return sorted(found, key=lambda path: natural(path.name))

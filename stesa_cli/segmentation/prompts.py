@@ -60,8 +60,9 @@ class Prompts:
                 continue
             areas[frame] = _areas(labels)
             notes += more
-            if frame and (by_name := [mask.path for mask in files if str(mask.path) in masks]):
-                notes.append(f"mask {by_name[0]}: is of frame {frame}, as its name says")
+            for path in [mask.path for mask in files if frame and str(mask.path) in masks]:
+                if list(names[frame : frame + 1]) == [path.stem]:
+                    notes.append(f"mask {path}: is of frame {frame}, as its name says")
         if not (masks or boxes):
             fix = "add --mask or --box, or put a PNG of the video's name beside it"
             problems.append(str(InputError("no object is given", fix=fix)))

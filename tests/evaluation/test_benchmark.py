@@ -348,6 +348,10 @@ def spoil_file(folder):
     (folder / "b" / "00003.png").write_bytes(b"?")
 
 
+def spoil_order(folder):
+    Image.fromarray(PALETTE[TRUTH["b"][3]]).quantize(kmeans=1).save(folder / "b" / "00003.png")
+
+
 def spoil_frames(folder):
     (folder / "b" / "00003.png").unlink()
 
@@ -359,6 +363,7 @@ def spoil_frames(folder):
         (spoil_void, r"id 255 above 1 \(b/00000.png and 4 more\)"),
         (spoil_size, r"64×40 instead of 64×48 \(b/00000.png and 4 more\)"),
         (spoil_mode, r"PNG of mode L instead of an index PNG \(b/00003.png\)"),
+        (spoil_order, r"palette in another order, of which the server reads the indices \(b/00003.png\)"),
         (spoil_file, r"unreadable \(b/00003.png\)"),
         (spoil_frames, r"b/00003.png"),
     ],

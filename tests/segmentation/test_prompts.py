@@ -203,6 +203,15 @@ def test_a_folder_with_one_file_an_object(tmp_path: Path, names: tuple[str, str]
     assert later.frames == (5,) and (later.labels(5, FRAME).labels == expected).all()
 
 
+def test_a_folder_of_jpegs_in_black_and_white(tmp_path: Path) -> None:
+    for number in (3, 5):
+        path = binary(tmp_path / f"{number}.png", number - 3)
+        Image.open(path).save(tmp_path / f"{number}.jpg", quality=95)
+        Path(path).unlink()
+    given = Prompts([str(tmp_path)], [], SIZE)
+    assert given.frames == (3, 5) and ids(given.labels(5, FRAME).labels) == [1]
+
+
 @pytest.mark.parametrize(("folders", "expected"), [("3 12", [3, 12]), ("000 001", [1, 2]), ("cat dog", [1, 2])])
 def test_a_folder_for_each_object(tmp_path: Path, folders: str, expected: list[int]) -> None:
     for column, name in enumerate(folders.split()):
@@ -252,6 +261,8 @@ def test_a_mask_named_after_a_frame_is_of_that_frame(tmp_path: Path) -> None:
     assert given.frames == (2,) and "is of frame 2, as its name says" in given.notes[0]
     assert Prompts([f"1={tmp_path / '00003.png'}"], [], SIZE, names=names).frames == (1,)
     assert Prompts([mask(tmp_path / "first.png", 1)], [], SIZE, names=names).frames == (0,)
+    twice = Prompts([mask(tmp_path / "first.png", 1), f"2={tmp_path / 'first.png'}"], [], SIZE, names=names)
+    assert twice.frames == (0, 2) and twice.notes == ()
 
 
 def scene(width: int, height: int) -> tuple[np.ndarray, np.ndarray]:

@@ -63,7 +63,7 @@ train() {
     local data=${DATA:-../shared/data}
     if [ ! -d "$data" ]; then # pictures of no meaning take as long
         data=$out/data
-        "$python" -c "from pathlib import Path; from tests.recipes import lay_out; lay_out(Path('$data'))" || return 1
+        "$python" -c "from pathlib import Path; from tests.tiny import lay_out; lay_out(Path('$data'))" || return 1
     fi
     "$python" benchmarks/train.py --data "$data" --steps "${STEPS:-20}" --device "$device" --workers $(($(nproc) / 2))
 }

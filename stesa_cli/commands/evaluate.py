@@ -117,10 +117,15 @@ def score(
 
     made = None
     if not predictions:
+        from stesa_cli.data.check import require_sound
+
+        require_sound(benchmark.sequences)
         options = inference_config(preset, size, finetune, quality=quality, adapt=adapt)
         made = _segment(benchmark, source, _weights(weights, config), options, device, resume)
     if benchmark.has_truth:
         masks = find_masks(source, benchmark.sequences)
+        for note in masks.notes:
+            warn(note)
         scores = _score(benchmark, masks, jobs)
         if output:
             score_files.write_json(output, scores, made)

@@ -11,11 +11,10 @@ from PIL import Image
 
 from stesa_cli.errors import InputError
 from stesa_cli.files import natural
-from stesa_cli.masks import VOID, mask_size, object_ids, read_mask
+from stesa_cli.masks import VOID, object_ids, read_mask
 
 FRAMES = {".jpg", ".jpeg", ".png", ".webp"}
 ALIKE = 0.02  # by which the ratios of width to height of a mask and its frame may differ
-TOLD = 5  # problems
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,7 @@ class VideoSequence:
         try:
             with Image.open(self.frames[index]) as image:
                 return image.size[::-1]
-        except (OSError, SyntaxError) as error:
+        except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
             raise InputError("cannot be decoded as an image", self.frames[index], "copy the data again") from error
 
     def labels(self, index: int) -> np.ndarray:
@@ -56,8 +55,8 @@ class VideoSequence:
         truth, size = self.truth(index), self.size(index)
         if truth.shape == size:
             return truth
-        if misfit := _misfit(truth.shape[::-1], size[::-1]):
-            raise InputError(misfit, str(self.annotations[index]), "copy the data again")
+        if what := misfit(truth.shape[::-1], size[::-1]):
+            raise InputError(what, str(self.annotations[index]), "copy the data again")
         return cv2.resize(truth, size[::-1], interpolation=cv2.INTER_NEAREST_EXACT)
 
     def truth(self, index: int) -> np.ndarray:
@@ -109,23 +108,7 @@ def masks_of(frames: Sequence[Path], folder: Path) -> tuple[Path | None, ...]:
     return tuple(found.get(frame.stem) for frame in frames)
 
 
-def check(sequences: Sequence[VideoSequence]) -> None:
-    """Look at the head of every annotated frame and its mask, before long work. Raises InputError with all that cannot
-    be read or do not fit each other."""
-    problems = []
-    for sequence in sequences:
-        for index, mask in enumerate(sequence.annotations):
-            try:
-                if mask and (misfit := _misfit(mask_size(mask), sequence.size(index)[::-1])):
-                    problems.append(f"{mask}: {misfit}")
-            except InputError as error:
-                problems.append(f"{error.where}: {error.what}")
-    if problems:
-        more = [f"and {len(problems) - TOLD} more"] if len(problems) > TOLD else []
-        raise InputError("; ".join(problems[:TOLD] + more), fix="copy the data again, or take these out")
-
-
-def _misfit(mask: tuple[int, int], frame: tuple[int, int]) -> str:
+def misfit(mask: tuple[int, int], frame: tuple[int, int]) -> str:
     """What is wrong with the width and height of a mask, or nothing where they are those of its frame, scaled."""
     if abs(mask[0] * frame[1] / (mask[1] * frame[0]) - 1) < ALIKE:
         return ""

@@ -17,7 +17,7 @@ from stesa_cli.inference.frame import FrameResult
 from stesa_cli.inference.segmenter import Segmenter
 from stesa_cli.masks import read_mask
 from stesa_cli.runtime import download
-from stesa_cli.segmentation.mask_options import masks_by_frame
+from stesa_cli.segmentation.mask_options import mask_files
 from stesa_cli.segmentation.prompts import Prompts
 from stesa_cli.segmentation.report import SegmentReport
 from stesa_cli.segmentation.results import WORK, Seen, SeenLog
@@ -229,8 +229,7 @@ def open_source(job: "SegmentJob") -> VideoReader:
     """The video or camera of a job. Raises InputError as ``open_video`` and ``open_camera`` do."""
     if isinstance(job.video, int):
         return open_camera(job.video)
-    masks = [mask.path for files in masks_by_frame(job.masks)[0].values() for mask in files]
-    return open_video(job.video, job.rate, job.pattern, not_frames=masks)
+    return open_video(job.video, job.rate, job.pattern, not_frames=mask_files(job.masks))
 
 
 def backwards(job: "SegmentJob", last: int) -> Iterator[Frame]:

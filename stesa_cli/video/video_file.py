@@ -72,6 +72,7 @@ class VideoFile(VideoReader):
         while shown is not None:
             image = np.empty((self.height, self.width, 3), np.uint8)
             if self._log.images.readinto(image.data) < image.nbytes:
+                self._log.wait()  # for why
                 break
             time = clock.time(shown.time, index)
             if shown.size != size:
@@ -214,12 +215,16 @@ class _Log:
             f"no frame can be decoded ({self.error or 'it is empty'})", self._path, "give a video that plays"
         )
 
+    def wait(self) -> None:
+        """For the end of the log."""
+        self._thread.join()
+
     def kill(self) -> None:
         self._process.kill()
 
     def stop(self) -> None:
         self.kill()
-        self._thread.join()
+        self.wait()
         with self._process:
             """Its pipes are closed, and it is waited for."""
 

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 
 from stesa_cli.checkpoint import load_network, read
 from stesa_cli.cli import app
-from stesa_cli.errors import ConfigError, InputError
+from stesa_cli.errors import InputError, StesaError
 from stesa_cli.masks import write_mask
 
 from ..tiny import TINY
@@ -54,7 +54,7 @@ def test_a_dry_run_tries_every_stage_and_leaves_only_pictures(train, tmp_path):
 
 
 def test_problems_are_told_before_anything_starts(train, tmp_path):
-    with pytest.raises(ConfigError, match="stesa data get davis-2017"):
+    with pytest.raises(StesaError, match="stesa data get davis-2017"):
         train("--run", tmp_path / "run", "--dataset", "davis,stills", "--year", 2017, "--data-root", tmp_path)
     assert not (tmp_path / "run").exists()
     with pytest.raises(InputError, match="not the folder of a run"):
@@ -64,13 +64,11 @@ def test_problems_are_told_before_anything_starts(train, tmp_path):
 def test_odd_data_are_told_before_the_start_and_when_they_are_met(train, tiny_data, tmp_path):
     shutil.copytree(tiny_data, tmp_path / "data")
     mask = tmp_path / "data/davis2016/Annotations/480p/b/00004.png"
-    write_mask(mask, np.ones((32, 48), np.uint8))
+    write_mask(mask, np.ones((48, 48), np.uint8))
     frame = tmp_path / "data/davis2016/JPEGImages/480p/a/00003.jpg"
     frame.write_bytes(frame.read_bytes()[:1500])
     shown = train("--run", tmp_path / "run", "--data-root", tmp_path / "data")
-    before = (
-        f"warning: davis2016: left out are masks of another size than their image (1, such as {mask}, 48×32 and not"
-    )
+    before = f"left out are masks of another size than their image (1, such as {mask}: is 48×48, but its frame"
     assert shown.count(before) == 1 and shown.count(f"warning: {frame}: cannot be decoded") == 1
     assert shown.index(before) < shown.index("step 3: held-out") and "6/6" in shown
 

@@ -36,7 +36,10 @@ def test_a_mask_of_another_size_than_its_image_is_left_out(root):
     mask = root / "Annotations/480p/a/00002.png"
     write_mask(mask, squares(2, 1)[:, ::2])
     found, note = checked(root)
-    assert note == f"left out are masks of another size than their image (1, such as {mask}, 32×48 and not 64×48)"
+    assert (
+        note
+        == f"left out are masks of another size than their image (1, such as {mask}: is 32×48, but its frame 64×48)"
+    )
     assert [path is None for path in found["a"].annotations] == [False, False, True, False]
     assert len(found["a"].frames) == 4 and None not in found["b"].annotations
 

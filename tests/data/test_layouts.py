@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from stesa_cli.data import stills, youtube_vos
-from stesa_cli.data.sequence import check
+from stesa_cli.data.check import require_sound
 from stesa_cli.errors import InputError
 
 from ..layouts import squares
@@ -35,7 +35,7 @@ def test_photographs_of_any_suffix(photographs):
     assert all(
         (sequence.labels(0) == squares(0, 1)).all() and sequence.image(0).shape == (48, 64, 3) for sequence in found
     )
-    check(found)
+    require_sound(found)
 
 
 def test_masks_of_another_picture_are_never_trained_on(photographs):
@@ -43,7 +43,7 @@ def test_masks_of_another_picture_are_never_trained_on(photographs):
     Image.fromarray(np.ones((48, 48), np.uint8)).save(photographs / "set/Annotations/one.png")
     (photographs / "set/Annotations/two.PNG").write_bytes(b"?")
     with pytest.raises(InputError) as caught:
-        check(found)
+        require_sound(found)
     for words in ("one.png: is 48×48, but its frame 64×48", "two.PNG: cannot be read"):
         assert words in str(caught.value)
     with pytest.raises(InputError, match="is 48×48, but its frame 64×48"):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stesa_cli.data.sequence import check
+from stesa_cli.data.check import require_sound
 from stesa_cli.errors import InputError, OutputError, StesaError
 from stesa_cli.evaluation import score_files, submission
 from stesa_cli.evaluation.benchmark import Masks, find_masks, open_benchmark
@@ -209,11 +209,11 @@ def test_truth_at_full_resolution(tmp_path):
     assert masks.notes == ("a, b: scored at the frames' size, 64×48, to which the larger truth is reduced",)
     masks = find_masks(predictions(tmp_path / "large", large), benchmark.sequences)
     assert score(benchmark, masks).measures.JF_mean == 1 and masks.notes == ()
-    check(benchmark.sequences)
+    require_sound(benchmark.sequences)
     predictions(root / "Annotations/480p", {"b": [m[:20] for m in TRUTH["b"]]})
     (root / "JPEGImages/480p/a/00002.jpg").write_bytes(b"?")
     with pytest.raises(InputError) as caught:
-        check(benchmark.sequences)
+        require_sound(benchmark.sequences)
     assert "00000.png: is 64×20, but its frame 64×48" in str(caught.value) and "00002.jpg: cannot" in str(caught.value)
     with pytest.raises(InputError, match=r"b/00000\.png: is 64×20, but its frame 64×48"):
         benchmark.sequences[1].labels(0)

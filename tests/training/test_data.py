@@ -7,7 +7,7 @@ import pytest
 
 from stesa_cli.data import davis
 from stesa_cli.data.download import ARCHIVES
-from stesa_cli.errors import ConfigError, InputError
+from stesa_cli.errors import ConfigError, InputError, StesaError
 from stesa_cli.masks import write_mask
 from stesa_cli.training.data import open_data
 from stesa_cli.training.trainer import Trainer
@@ -16,13 +16,13 @@ from .runs import CONFIG, PLAIN, changed, run
 
 
 def test_all_missing_data_is_named_at_once(tmp_path):
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(StesaError) as caught:
         open_data(CONFIG, tmp_path)
     assert "DAVIS-2016" in str(caught.value) and "stills" in str(caught.value)
 
 
 def test_missing_data_names_the_command_that_gets_them(tmp_path):
-    with pytest.raises(ConfigError, match="stesa data get davis-2016"):
+    with pytest.raises(StesaError, match="stesa data get davis-2016"):
         open_data(CONFIG, tmp_path)
     assert set(davis.DOWNLOADS.values()) == set(ARCHIVES)
 
@@ -38,7 +38,7 @@ def test_what_is_held_out_can_be_chosen(tiny_data, tmp_path):
     shutil.copytree(tiny_data / "stills", tmp_path / "stills")
     alone = CONFIG.adapted(dataset="stills", held_out="none")
     assert open_data(alone, tmp_path).held_out == []
-    with pytest.raises(ConfigError, match=r"no DAVIS-2016 here.*held-out sequences c are not there,.* --held-out"):
+    with pytest.raises(StesaError, match=r"no DAVIS-2016 here.*held-out sequences c are not there,.* --held-out"):
         open_data(CONFIG.adapted(dataset="stills"), tmp_path)
 
 

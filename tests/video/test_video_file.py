@@ -105,7 +105,6 @@ def test_high_dynamic_range_is_toned_down_alike_by_all_codecs(tmp_path: Path, ki
     assert found[1] == pytest.approx(values, abs=4)
 
 
-<<<<<<< HEAD
 def test_what_ffmpeg_says_of_its_output_is_not_of_the_video(tmp_path: Path) -> None:
     """Its log tells of both; how far a thread has read it by then is chance."""
     path = steps(tmp_path / "a.mp4", HDR["HLG"], ["-c:v", "libaom-av1", "-cpu-used", "8"])
@@ -116,14 +115,14 @@ def test_what_ffmpeg_says_of_its_output_is_not_of_the_video(tmp_path: Path) -> N
         """… and read."""
     assert (log.matrix, log.transfer) == ("bt2020nc", "arib-std-b67")
     log.stop()
-=======
+
+
 def test_sound_with_a_cover_is_no_video(tmp_path: Path) -> None:
     Image.new("RGB", (300, 300)).save(tmp_path / "cover.png")
     arguments = ["-f", "lavfi", "-i", "sine=d=1", "-i", str(tmp_path / "cover.png"), "-map", "0", "-map", "1"]
     ffmpeg(*arguments, "-c:v", "copy", "-disposition:v:0", "attached_pic", str(tmp_path / "a.mp4"))
     with pytest.raises(InputError, match=r"a\.mp4: holds no video, only sound; give a video that shows pictures"):
         open_video(tmp_path / "a.mp4")
->>>>>>> 169b6ed (Pictures with alpha among frames without are no frames; sound with a cover is no video)
 
 
 def test_a_video_of_standard_range_stays_as_it_is(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
@@ -100,14 +101,14 @@ def segment_video(
         raise ConfigError("a camera shows nothing twice", fix="leave out --resume and --both-ways")
     for kind in job.save:
         FORMATS[kind].require()
-    problems, goes_on = Problems(), False
-    with problems.noted():
-        goes_on = check_room(job.output, job.video, overwrite, resume)
-    with problems.noted():
-        reader = open_source(job)
-    problems.tell()
-    with reader:
-        prompts = Prompts(job.masks, job.boxes, (reader.height, reader.width), job.min_area, reader.names)
+    with ExitStack() as stack:
+        problems, goes_on = Problems(), False
+        with problems.noted():
+            goes_on = check_room(job.output, job.video, overwrite, resume)
+        with problems.noted():
+            reader = stack.enter_context(open_source(job))
+            prompts = Prompts(job.masks, job.boxes, (reader.height, reader.width), job.min_area, reader.names)
+        problems.tell()
         if job.frames and prompts.frames[0] >= job.frames:
             what = f"the first mask is of frame {prompts.frames[0]}, but --frames {job.frames} stops before"
             raise InputError(what, str(job.video), "frames count from 0")

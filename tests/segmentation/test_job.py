@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -411,11 +412,22 @@ def test_results_do_not_go_among_the_frames(job):
     assert sorted(path.name for path in folder.iterdir()) == ["0.png", "1.jpg"]
 
 
-def test_problems_of_video_and_output_are_told_together(job):
+def test_problems_of_video_masks_and_output_are_told_together(job):
     job.output.mkdir()
     (job.output / "masks").write_text("mine")
     with pytest.raises(InputError, match=r"holds masks, but not from stesa segment.*gone\.mp4: no such video"):
         segment_video(replace(job, video=job.video.with_name("gone.mp4")))
+    with pytest.raises(InputError, match=r"holds masks, but not from stesa segment.*gone\.png: no such mask"):
+        segment_video(replace(job, masks=(str(job.video.with_name("gone.png")),)))
+
+
+def test_a_video_is_closed_when_the_output_does_not_serve(job):
+    """Or its ffmpeg would wait until the end of the process."""
+    (job.output / "masks").mkdir(parents=True)
+    before = threading.active_count()
+    with pytest.raises(OutputError, match="holds masks, but not from stesa segment"):
+        segment_video(job)
+    assert threading.active_count() == before
 
 
 def test_notes_of_the_reader_are_warnings(job, monkeypatch):

@@ -27,3 +27,11 @@ def start(arguments: list[str], stdin: int, stdout: int, stderr: int | IO[bytes]
 def url(path: Path) -> str:
     """A file name that ffmpeg takes for nothing else, whatever dashes, colons or spaces are in it."""
     return f"file:{path.absolute()}"
+
+
+def complains(path: Path) -> bool:
+    """Whether decoding the whole video meets an error."""
+    nowhere = ["-v", "error", "-i", url(path), *EACH_FRAME, "-f", "null", "-"]
+    with start(nowhere, subprocess.DEVNULL, subprocess.DEVNULL, subprocess.PIPE) as process:
+        assert process.stderr
+        return bool(process.stderr.read())

@@ -83,7 +83,8 @@ class VideoFile(VideoReader):
             shown = self._log.frames.get()
         if not index and not self._closed:  # ffmpeg saw a frame, but could not bring it to RGB
             raise self._log.refusal()
-        if self._log.error and self._is_short(index) and not self._closed:
+        # an error may have come in the middle of another line of the log, and have lost its mark
+        if self._is_short(index) and not self._closed and (self._log.error or ffmpeg.complains(self._path)):
             self.truncated_at = index
 
     def _note_change(self, index: int, time: float, size: tuple[int, int]) -> None:

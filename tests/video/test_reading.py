@@ -14,6 +14,7 @@ from stesa_cli.errors import InputError
 from stesa_cli.video import ffmpeg as ffmpeg_room
 from stesa_cli.video import frame_folder, stream
 from stesa_cli.video.reading import open_video
+from stesa_cli.video.video_file import _Log
 
 from ..clips import ffmpeg, make_video, number_of, numbered
 
@@ -98,12 +99,17 @@ def test_pictures_in_the_sound_are_not_the_video(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "options"), [("a.mp4", ["-movflags", "+faststart"]), ("a.mkv", []), ("live.mkv", ["-live", "1"])]
 )
-def test_a_truncated_file_says_where_it_broke(tmp_path: Path, name: str, options: list[str]) -> None:
+def test_a_truncated_file_says_where_it_broke(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, options: list[str]
+) -> None:
     path = make_video(tmp_path / name, "-g", "5", *options, frames=50)
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
     with open_video(path) as reader:
         count = len(list(reader))
     assert 15 < count < 45 and reader.truncated_at == count
+    monkeypatch.setattr(_Log, "error", "")  # lost in the middle of another line of ffmpeg's log
+    with open_video(path) as reader:
+        assert len(list(reader)) == count == reader.truncated_at
     assert reader.frame_count == (None if name == "live.mkv" else 50)
     with open_video(path) as reader:
         next(iter(reader))

@@ -83,9 +83,14 @@ class VideoFile(VideoReader):
             shown = self._log.frames.get()
         if not index and not self._closed:  # ffmpeg saw a frame, but could not bring it to RGB
             raise self._log.refusal()
-        # an error may have come in the middle of another line of the log, and have lost its mark
-        if self._is_short(index) and not self._closed and (self._log.error or ffmpeg.complains(self._path)):
+        if self._closed:
+            return
+        # what came in the middle of another line of the log has lost its mark
+        met = self._log.error or ((self._log.more or self._is_short(index)) and ffmpeg.complains(self._path))
+        if met and self._is_short(index):
             self.truncated_at = index
+        elif met:
+            self.notes.append("decoding met an error: some pictures may be damaged")
 
     def _note_change(self, index: int, time: float, size: tuple[int, int]) -> None:
         changes = sum("from frame" in note for note in self.notes)
@@ -123,6 +128,7 @@ class _Log:
 
     _LINE = re.compile(
         rb"\[Parsed_showinfo_0 .* pts: *(?P<pts>\S+) .* sar:(?P<sar>\d+/\d+) s:(?P<size>\d+x\d+) "
+        rb".* type:\S+ *(?P<more>.*)"
         rb"|\[Parsed_showinfo_0 .* config in time_base: (?P<tick>\d+/\d+), frame_rate: (?P<rate>\d+/\d+)"
         rb"|  Duration: (?P<hours>\d+):(?P<minutes>\d+):(?P<seconds>[\d.]+)"
         rb"|  Stream #0:.*? Video: (?P<video>(?!.*\(attached pic\)).*)"
@@ -158,7 +164,7 @@ class _Log:
 
     def _take(self, said: dict[str, str]) -> None:
         first = ("sar", "video")  # of the first frame; of the input, which comes before the output
-        self._said |= {key: value for key, value in said.items() if key not in first or key not in self._said}
+        self._said |= {key: value for key, value in said.items() if value and not (key in first and key in self._said)}
         if "pts" in said:
             width, height = map(int, said["size"].split("x"))
             told = None if said["pts"].startswith("NOPTS") else float(int(said["pts"]) * _fraction(self._said["tick"]))
@@ -191,6 +197,11 @@ class _Log:
     @property
     def error(self) -> str:
         return self._said.get("error", "")
+
+    @property
+    def more(self) -> str:
+        """What stood on the line of a frame, but is not of it."""
+        return self._said.get("more", "").strip()
 
     def _colour(self, name: str) -> str:
         match = self._COLOURS.search(self._said.get("video", ""))

@@ -1,6 +1,7 @@
 """Video files as people have them: clocks that start again, sizes that change, pixels that are not square, HDR."""
 
 import os
+import re
 import shutil
 from fractions import Fraction
 from pathlib import Path
@@ -160,3 +161,16 @@ def test_one_picture_is_a_video_of_one_frame(tmp_path: Path) -> None:
     Image.fromarray(numbered(0)).save(tmp_path / "a %d.png")
     with open_video(tmp_path / "a %d.png") as reader:
         assert [number_of(frame.image) for frame in reader] == [0]
+
+
+def test_damage_in_the_middle_is_told_of(tmp_path: Path) -> None:
+    """Every frame comes, some of them patched up by the decoder."""
+    path = make_video(tmp_path / "a.avi", "-c:v", "mpeg4", "-g", "50", frames=30)
+    whole = bytearray(path.read_bytes())
+    chunks = [match.start() for match in re.finditer(b"00dc", whole)]
+    whole[chunks[12] + 20 : chunks[12] + 40] = b"\xaa" * 20
+    path.write_bytes(whole)
+    with open_video(path) as reader:
+        assert len(list(reader)) == 30 and reader.truncated_at is None
+        (note,) = reader.notes
+    assert note == "decoding met an error: some pictures may be damaged"

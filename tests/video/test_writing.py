@@ -141,7 +141,8 @@ def test_the_encoder_s_last_words_reach_the_caller(tmp_path: Path, monkeypatch: 
         assert "a.mp4" in str(caught.value) and not list((tmp_path / "out").iterdir())
 
 
-def test_a_killed_run_leaves_no_video_under_its_name(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_killed_run_leaves_no_video_under_its_name(tmp_path: Path, number: signal.Signals) -> None:
     code = f"""if True:
         import pathlib, signal, time, numpy as np
         from fractions import Fraction
@@ -152,14 +153,11 @@ def test_a_killed_run_leaves_no_video_under_its_name(tmp_path: Path) -> None:
                 write(np.full((48, 64, 3), i, np.uint8), i / 25)
             print("ready", flush=True)
             time.sleep(60)"""
-    for signal_number in (signal.SIGKILL, signal.SIGINT):
-        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
-            assert run.stdout and run.stdout.readline()
-            run.send_signal(signal_number)
-        rest = list(tmp_path.iterdir())
-        assert all(p.name.startswith(".") for p in rest) and not (rest and signal_number == signal.SIGINT)
-        for path in rest:
-            path.unlink()
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as run:
+        assert run.stdout and run.stdout.readline()
+        run.send_signal(number)
+    rest = list(tmp_path.iterdir())
+    assert all(path.name.startswith(".") for path in rest) and not (rest and number == signal.SIGINT)
 
 
 def clipped(width: int, height: int, frames: int) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -393,3 +393,12 @@ def test_soft_aggregation_of_extreme_logits_is_finite():
     result[1].sum().backward()
     assert result.flatten().tolist() == pytest.approx([0, 1, 0], abs=1e-5)
     assert torch.isfinite(logits.grad).all()
+
+
+def test_a_soft_mask_in_a_palette_of_greys_is_one_object(tmp_path):
+    """As a GIF has it, whose indices are not its greys."""
+    distance = np.hypot(*(np.mgrid[:90, :140] - np.array([45, 70])[:, None, None]))
+    soft = np.clip(128 + 12 * (25 - distance), 0, 255).astype(np.uint8)
+    Image.fromarray(soft).save(tmp_path / "soft.gif")
+    labels = read_mask(tmp_path / "soft.gif")
+    assert (labels == (soft >= 128)).all()

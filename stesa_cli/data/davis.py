@@ -1,6 +1,7 @@
 """The DAVIS layout: ``JPEGImages/480p``, ``Annotations/480p`` and ``ImageSets/<year>/<split>.txt``; other resolutions,
 and annotations for unsupervised methods, where these are missing."""
 
+import codecs
 import re
 from collections.abc import Sequence
 from itertools import chain
@@ -29,7 +30,9 @@ def sequences(data_root: Path, year: int, split: str) -> list[VideoSequence]:
     Raises InputError for an unknown split or missing folders."""
     listing = _listing(data_root, year, split)
     # DAVIS-2016 lists frames (/JPEGImages/480p/bear/00000.jpg …) in some copies, names in others
-    text = listing.read_text(encoding="utf-8-sig").replace("\\", "/")
+    raw = listing.read_bytes()
+    wide = raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))  # PowerShell's >
+    text = raw.decode("utf-16" if wide else "utf-8-sig", errors="replace").replace("\\", "/")
     lines = [re.sub(r"(^|\s)#.*", "", line).strip() for line in text.splitlines()]
     names = dict.fromkeys(Path(line.split()[0]).parent.name or line for line in lines if line)
     if not names:

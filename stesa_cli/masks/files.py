@@ -16,6 +16,7 @@ from stesa_cli.masks.colours import labels_of_colours, nearest_ids
 from stesa_cli.masks.grey import FIX, SMALL, labels_of_grey, labels_of_levels
 from stesa_cli.masks.labels import PALETTE, VOID
 
+MANY = 16  # greys of a palette, above which they are levels of one soft mask, not ids
 WHITES = (1023, 4095, 16383, 32767, 65280, 65535, 2**31 - 1, 2**32 - 1)
 """What stands for white in images of more than 8 bits."""
 _PLAIN = {"La": "LA", "RGBa": "RGBA"}
@@ -134,8 +135,8 @@ def _of_indices(indices: np.ndarray, palette: np.ndarray, series: bool) -> Under
     used = np.flatnonzero(np.bincount(indices.ravel(), minlength=256))
     colours = palette[used]
     white, black = np.all(colours >= 250, axis=1), np.all(colours <= 5, axis=1)
-    if (colours == used[:, None]).all():
-        return labels_of_grey(indices.copy(), False, series)
+    if (colours == used[:, None]).all() or (len(used) > MANY and np.ptp(colours, axis=1).max() == 0):
+        return labels_of_grey(palette[indices, 0], False, series)  # a GIF's greys are not at their own index
     if used[-1] <= 1 and (palette[0] >= 250).all() and (palette[1] <= 5).all():
         note = "index 0 is white and 1 is black: white is taken for the object"
         return (indices == 0).astype(np.uint8), [note]

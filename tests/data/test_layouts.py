@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stesa_cli.data import stills, youtube_vos
+from stesa_cli.data import davis, stills, youtube_vos
 from stesa_cli.data.check import require_sound
 from stesa_cli.errors import InputError
 
+from ..layouts import davis as davis_root
 from ..layouts import squares
 from ..layouts import youtube_vos as lay_out
 
@@ -65,3 +66,9 @@ def test_a_frame_in_two_files_is_refused(photographs):
     Image.new("RGB", (64, 48)).save(photographs / "set/JPEGImages/one.webp")
     with pytest.raises(InputError, match="holds two files for frame one; remove one kind"):
         stills.sequences(photographs)
+
+
+def test_a_list_that_powershell_wrote(tmp_path):
+    root = davis_root(tmp_path, 2017, "val", {"ball": [squares(0, 1)], "box": [squares(0, 1)]})
+    (root / "ImageSets/2017/val.txt").write_text("ball\r\nbox\r\n", encoding="utf-16")
+    assert [sequence.name for sequence in davis.sequences(root, 2017, "val")] == ["ball", "box"]

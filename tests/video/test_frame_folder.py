@@ -218,3 +218,12 @@ def test_any_names_of_frames(
         assert "two files for frame" in refusal(folder)
         return
     assert numbers(folder) == sorted(range(len(names)), key=lambda place: signed[place])
+
+
+def test_pages_in_colour_keep_their_bits(tmp_path: Path) -> None:
+    pages = [(numbered(t).astype(np.uint16) * 16)[..., ::-1] for t in range(3)]
+    cv2.imwritemulti(str(tmp_path / "deep.tif"), [np.ascontiguousarray(page) for page in pages])
+    with open_video(tmp_path / "deep.tif") as reader:
+        found = [frame.image for frame in reader]
+    for t, image in enumerate(found):
+        assert np.abs(image.astype(int) - numbered(t)).max() <= 1

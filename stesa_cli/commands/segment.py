@@ -1,6 +1,6 @@
 """``stesa segment``: videos and masks of their objects in, masks and videos out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -136,6 +136,7 @@ def segment(
                 console.print(f"{job.output} is finished already", soft_wrap=True)
                 failed += was_truncated(job.output) and not allow_truncated
                 continue
+            told: list[str] = []
             try:
                 with progress("frames") as bar:
                     report = segment_video(
@@ -145,7 +146,7 @@ def segment(
                         _task(bar, f"Segmenting {job.name}"),
                         stop.is_set,
                         _task(bar, f"Finetuning to {job.name}", unit="steps"),
-                        lambda line: console.print(line, soft_wrap=True),
+                        _start(told),
                     )
             except Interrupted as interruption:
                 console.print(str(interruption))
@@ -156,7 +157,7 @@ def segment(
                 failed += 1
                 complain(error)
             else:
-                failed += _show(report) and not allow_truncated
+                failed += _show(report, told) and not allow_truncated
     if failed:
         raise typer.Exit(1)
 
@@ -182,8 +183,20 @@ def _task(bar: Progress, title: str, unit: str = "frames") -> Callable[[int, int
     return show
 
 
-def _show(report: "SegmentReport") -> bool:
-    """Tell of a run; returns whether its video broke off."""
+def _start(told: list[str]) -> Callable[[str, Sequence[str]], None]:
+    """Tells what was understood, and doubts about it before they cost a run; keeps these in ``told``."""
+
+    def show(line: str, notes: Sequence[str]) -> None:
+        console.print(line, soft_wrap=True)
+        for note in notes:
+            warn(note)
+        told.extend(notes)
+
+    return show
+
+
+def _show(report: "SegmentReport", told: Sequence[str]) -> bool:
+    """Tell of a run, but for what was ``told`` at its start; returns whether its video broke off."""
     rows = []
     for i in report.ids:
         areas, sure = report.areas(i), [c for c in report.confidence(i) if c is not None]
@@ -198,5 +211,6 @@ def _show(report: "SegmentReport") -> bool:
         soft_wrap=True,
     )
     for line in report.warnings:
-        warn(line)
+        if line not in told:
+            warn(line)
     return report.truncated

@@ -164,7 +164,8 @@ def _of_indices(indices: np.ndarray, palette: np.ndarray, series: bool) -> Under
     if web or ramp or (share > 0.5 and out_of_order):
         labels, notes = labels_of_colours(palette[indices], False, series)
         return labels, [note, *notes] if share > 0.5 else notes
-    return indices.copy(), []
+    other = "ids go by index, though black, index {}, is not 0: where black is the background, save it as index 0"
+    return indices.copy(), [other.format(used[int(black.argmax())])] if out_of_order else []
 
 
 def _of_numbers(values: np.ndarray, lossy: bool, series: bool) -> Understood:

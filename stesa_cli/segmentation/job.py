@@ -89,10 +89,10 @@ def segment_video(
     on_frame: Callable[[int, int | None], None] = lambda done, of: None,
     stopped: Callable[[], bool] = lambda: False,
     on_finetune: Callable[[int, int], None] = lambda done, of: None,
-    on_start: Callable[[str], None] = lambda line: None,
+    on_start: Callable[[str, Sequence[str]], None] = lambda line, notes: None,
 ) -> SegmentReport:
-    """Run the job in constant memory. ``on_start`` hears what was understood of video and masks, ``on_finetune`` the
-    steps of the finetuning, ``on_frame`` the frames done and, as a hint, how many there may be.
+    """Run the job in constant memory. ``on_start`` hears what was understood of video and masks, and doubts about them;
+    ``on_finetune`` the steps of the finetuning; ``on_frame`` the frames done and, as a hint, how many there may be.
 
     With ``resume``, a run that was interrupted goes on, and ends as if it had not been. Raises InputError for a video
     or mask that does not serve, OutputError when the folder holds results or is full, Interrupted soon after
@@ -113,7 +113,7 @@ def segment_video(
             what = f"the first mask is of frame {prompts.frames[0]}, but --frames {job.frames} stops before"
             raise InputError(what, str(job.video), "frames count from 0")
         run = Run(job, reader, prompts, on_frame, stopped, on_finetune, goes_on)
-        on_start(run.report.understood)
+        on_start(run.report.understood, run.report.warnings_so_far)
         if not goes_on:
             clear(job.output)
         try:

@@ -74,9 +74,14 @@ class SegmentReport:
         return list(zip(gone, [*back, self.frames], strict=False))
 
     @property
+    def warnings_so_far(self) -> list[str]:
+        """Doubts about the video and what is given."""
+        return [*self.reader.notes, *self.prompts.notes, *self.notes]
+
+    @property
     def warnings(self) -> list[str]:
         """What the user should look at."""
-        lines = [*self.reader.notes, *self.prompts.notes, *self.notes]
+        lines = self.warnings_so_far
         for i in self.ids:
             gaps = self.lost(i)
             for begin, end in gaps[:TOLD]:

@@ -210,3 +210,13 @@ def test_ctrl_c_then_resume(tmp_path, weights):
     again = subprocess.run([*command, "--resume"], capture_output=True, text=True, check=True)
     assert "60 frames" in again.stderr
     assert len(frames(out / "overlay.mp4")) == len(list((out / "masks").iterdir())) == 60
+
+
+def test_doubts_about_a_mask_come_before_the_run(tmp_path, segment):
+    clip = make_video(tmp_path / "clip.mp4", frames=3)
+    labels = np.ones((48, 64), np.uint8)
+    labels[10:20, 10:20] = 0
+    write_mask(tmp_path / "clip.png", labels)
+    said = segment(clip)
+    doubt = "touches all four sides: if that is the background, invert the mask"
+    assert said.count(doubt) == 1 and said.index(doubt) < said.index("Segmenting clip.mp4")

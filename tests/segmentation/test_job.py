@@ -365,7 +365,7 @@ def test_where_objects_were_lost_is_told(job):
 
 def test_what_was_understood_is_told_at_the_start(job):
     told: list[str] = []
-    segment_video(job, on_start=told.append)
+    segment_video(replace(job, min_area=0), on_start=lambda line, notes: told.extend([line, *notes]))
     line = "clip.mp4: 64×48, 25 frames/s, about 9 frames; mask first.png: 2 objects (2: 375 px, 9: 600 px)"
     assert told == [line] and json.loads((job.output / "report.json").read_text())["input"]["understood"] == line
 

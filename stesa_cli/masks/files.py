@@ -26,11 +26,11 @@ Understood = tuple[np.ndarray, list[str]]
 def read_mask(path: Path | str, stream: IO[bytes] | None = None, series: bool = False) -> np.ndarray:
     """Read a mask as a label map (H, W) uint8; from an open ``stream`` where given, which ``path`` then only names.
 
-    An index image gives its indices, unless its palette holds black and white only, or the DAVIS colours in another
-    order: then it goes by colour. A grey image gives its values; where these run smoothly from black to white, it is
-    one object, of id 1, where it is 128 or more; levels such as 128 and 255 are objects 1 and 2. More than 8 bits and
-    fractions are understood alike. A colour image uses the DAVIS palette, whose smooth edges and noise are undone, or
-    few flat colours, one an object. Where colour says nothing, the alpha channel is the mask.
+    An index image gives its indices, unless its palette holds black and white only, many greys, or the DAVIS colours in
+    another order: then it goes by colour. A grey image gives its values; where these run smoothly from black to white,
+    it is one object, of id 1, where it is 128 or more; levels such as 128 and 255 are objects 1 and 2. More than 8 bits
+    and fractions are understood alike. A colour image uses the DAVIS palette, whose smooth edges and noise are undone,
+    or few flat colours, one an object. Where colour says nothing, the alpha channel is the mask.
     In a ``series`` of masks of many frames, ids never follow from what else a file shows: such files are refused.
     Raises InputError when the file is missing, not an image, or cannot be understood without loss.
     """

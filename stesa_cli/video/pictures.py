@@ -1,7 +1,7 @@
 """Single pictures: what their head says, and their pixels as 8-bit RGB, whatever their depth."""
 
 import warnings
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,10 +98,13 @@ def read_pages(path: Path, pages: Iterable[int]) -> Generator[np.ndarray]:
     with opened(path) as image:
         for page in pages:
             image.seek(page)
-            found: Sequence[np.ndarray] = ()
-            if _is_deep(image) and image.mode.startswith("RGB"):  # as in read_values
-                _, found = cv2.imreadmulti(str(path), start=page, count=1, flags=cv2.IMREAD_UNCHANGED)
-            yield found[0][..., 2::-1] if len(found) and found[0].dtype == np.uint16 else _values(image)
+            if not (_is_deep(image) and image.mode.startswith("RGB")):
+                yield _values(image)
+                continue
+            read, found = cv2.imreadmulti(str(path), start=page, count=1, flags=cv2.IMREAD_UNCHANGED)  # see read_values
+            if not read:
+                raise InputError(f"page {page + 1} of more than 8 bits cannot be read", path, "give pages as files")
+            yield found[0][..., 2::-1]
 
 
 def _values(image: Image.Image) -> np.ndarray:

@@ -68,7 +68,7 @@ class TrainConfig(Config):
     initial: str | None = None
     """Weights to begin with: the name of shipped ones, or a file. Without it, ImageNet's and random ones."""
     frozen: tuple[str, ...] = ()
-    """Prefixes of parameter names that are not trained."""
+    """How the names of parameters begin that are not trained; ``*`` stands for anything."""
     optimizer: Literal["adamw", "adam"] = "adamw"
     weight_decay: float = 1e-4
     ema: float = Field(0.998, ge=0, lt=1)

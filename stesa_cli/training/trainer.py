@@ -27,7 +27,7 @@ from stesa_cli.training.config import RunConfig, StageConfig
 from stesa_cli.training.data import open_data
 from stesa_cli.training.preview import draw_batch
 from stesa_cli.training.run_folder import Report, RunFolder, Validation, listing
-from stesa_cli.training.state import TrainingState, make_network
+from stesa_cli.training.state import TrainingState, begins, make_network
 from stesa_cli.training.validation import mean_region_similarity
 
 EXTRA = ("accelerate", "tensorboard")
@@ -249,7 +249,7 @@ def _unfitting(config: RunConfig, network: Network) -> list[str]:
     problems = [
         f"train.frozen: no parameter's name begins with {prefix!r}"
         for prefix in config.train.frozen
-        if not any(name.startswith(prefix) for name in names)
+        if not any(begins(name, prefix) for name in names)
     ]
     for number, stage in enumerate(config.stages, 1):
         if stage.batch % processes:

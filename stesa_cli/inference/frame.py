@@ -17,8 +17,8 @@ from stesa_cli.inference.crop import Box, Crop, around, union, whole
 from stesa_cli.inference.distractors import FilterContext, suppress_distractors, usual_area
 from stesa_cli.inference.refine import guided_upsampling
 from stesa_cli.masks import VOID, soft_aggregation
-from stesa_cli.model.network import MULTIPLE, Network, Prediction
-from stesa_cli.model.state import Features, State
+from stesa_cli.model.network import MULTIPLE, Network
+from stesa_cli.model.state import Features, Prediction, State
 from stesa_cli.runtime import autocast, download, upload
 
 ENLARGED = 2.0
@@ -161,7 +161,7 @@ def _filtered(
     config: InferenceConfig,
 ) -> tuple[Tensor, dict[int, float]]:
     """The objects' logits (1, O, h, w) float32 after the mask filters, and their usual areas after this frame."""
-    none = features.skips[-1].new_zeros(1, 0, *(2 * side for side in features.skips[-1].shape[2:]))
+    none = features.middle.new_zeros(1, 0, *(8 * side for side in features.middle.shape[2:]))
     logits = torch.cat([none, *(found.objects for found, _ in decoded)], 1).float()
     last = torch.cat([none, *(state.masks for _, state in decoded)], 1).float()
     context = FilterContext(track.ids, last, flow, dict(track.usual))

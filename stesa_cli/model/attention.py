@@ -157,10 +157,14 @@ class SpaceTimeNonLocalBlock(nn.Module):
         # times a position of the memory: 2·xx' + 2·yy' - (x'² + y'²) - (x² + y²), the squared distance below zero
         query = torch.cat([looks * temperature, 2 * x, 2 * y, -one, -square], -1)
         value = torch.cat([frame.value for frame in memory.frames], -2)
-        # keys of the values' width, laid out in a row: with these the fused kernel runs, three times as fast
-        room, each = (0, value.shape[-1] - key.shape[-1]), (-1, value.shape[1], -1, -1)
-        query, every = (F.pad(part, room)[:, None].expand(each) for part in (query, torch.cat(keys, -2)))
-        return F.scaled_dot_product_attention(query, every, value, scale=1.0)
+        objects, width = value.shape[1], value.shape[-1]
+        # the values of all objects side by side, so that the affinities are computed once; with keys of their width the
+        # fused kernel runs
+        value = value.transpose(1, 2).flatten(2)
+        room = 0, value.shape[-1] - key.shape[-1]
+        query, every, value = (x[:, None] for x in (F.pad(query, room), F.pad(torch.cat(keys, -2), room), value))
+        read = F.scaled_dot_product_attention(query, every, value, scale=1.0)[:, 0]
+        return read.unflatten(-1, (objects, width)).transpose(1, 2)
 
 
 def _weighted(key: Tensor, weight: Tensor) -> Tensor:

@@ -19,7 +19,8 @@ from stesa_cli.data.sampling import ClipDataset
 from stesa_cli.errors import ConfigError, Problems, StesaError
 from stesa_cli.masks import one_hot
 from stesa_cli.model.losses import clip_losses
-from stesa_cli.model.network import Network, Prediction
+from stesa_cli.model.network import Network
+from stesa_cli.model.state import Prediction
 from stesa_cli.runtime import Precision, find_device, place, resolved
 from stesa_cli.training.batch_norm import share_batch_norm
 from stesa_cli.training.batches import Share, load_batches

@@ -34,7 +34,7 @@ def clip(batch: int = 1, length: int = 3, objects: int = 2, size: tuple[int, int
     return frames, masks, given, torch.zeros(batch, length, dtype=torch.bool), flow
 
 
-@pytest.mark.parametrize("name", ["stesa", *PAPER])
+@pytest.mark.parametrize("name", ["stesa", "next", *PAPER])
 def test_every_config_runs_forward_and_backward(name):
     config = RunConfig.load(name).model
     network = Network(config).train()
@@ -53,7 +53,7 @@ def test_every_config_runs_forward_and_backward(name):
 
 
 def test_the_default_is_light():
-    parameters = sum(p.numel() for p in Network(RunConfig.load("stesa").model).parameters())
+    parameters = sum(p.numel() for p in Network(RunConfig.load("next").model).parameters())
     assert parameters < 10e6
 
 

@@ -28,7 +28,8 @@ def sequences(root: Path, name: str) -> list[VideoSequence]:
 
 
 def stills(root: Path) -> list[VideoSequence]:
-    """The images of ``root / JPEGImages`` that have a mask, as sequences of one frame, named after folder and image."""
-    images = tuple(sorted(pictures_in(root / "JPEGImages")))
+    """The images of ``root / JPEGImages`` that have a mask, as sequences of one frame, named after folder and image.
+    Raises InputError where an image is there twice."""
+    images = frames_in(root / "JPEGImages") if pictures_in(root / "JPEGImages") else ()
     pairs = zip(images, masks_of(images, root / "Annotations"), strict=True)
     return [VideoSequence(f"{root.name}/{image.stem}", (image,), (mask,)) for image, mask in pairs if mask]

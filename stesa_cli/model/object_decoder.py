@@ -101,7 +101,7 @@ def _pyramids(state: State, motion: Tensor | None) -> tuple[list[Tensor], list[T
     last = [F.avg_pool2d(torch.stack([state.masks, state.others], 2).flatten(0, 1), 2)]
     for _ in range(3):
         last.insert(0, F.avg_pool2d(last[0], 2))
-    still = last[2].new_zeros(len(last[2]), CUES, *last[2].shape[2:])
+    still = last[2].new_zeros(last[2].shape[0], CUES, *last[2].shape[2:])
     cues = [still if motion is None else motion.flatten(0, 1)]
     for _ in range(2):
         cues.insert(0, F.avg_pool2d(cues[0], 2))

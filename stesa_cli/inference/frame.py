@@ -17,7 +17,8 @@ from stesa_cli.inference.crop import Box, Crop, around, union, whole
 from stesa_cli.inference.distractors import FilterContext, suppress_distractors, usual_area
 from stesa_cli.inference.refine import guided_upsampling
 from stesa_cli.masks import VOID, soft_aggregation
-from stesa_cli.model.network import MULTIPLE, Network
+from stesa_cli.model.backend import Backend
+from stesa_cli.model.network import MULTIPLE
 from stesa_cli.model.state import Features, Prediction, State
 from stesa_cli.runtime import autocast, download, upload
 
@@ -66,7 +67,7 @@ class Track:
 
 @torch.inference_mode()
 def next_frame(
-    network: Network,
+    network: Backend,
     config: InferenceConfig,
     track: Track,
     image: np.ndarray,
@@ -80,7 +81,7 @@ def next_frame(
     ``labels`` (H, W) uint8 holds the whole masks of the ``prompted`` objects; ``worker`` computes the optical flow
     while the encoder runs. To the device go the frame and the flow, from it come label map and confidence in one piece;
     a prompt, and a filter that works on the host, have a way of their own."""
-    device, frame = next(network.parameters()).device, image.shape[:2]
+    device, frame = network.device, image.shape[:2]
     crop, track = _cropped(track, labels, frame, config)
     ids = (*track.ids, *(i for i in prompted if i not in track.ids))
     size, now = _seen_size(frame, config), cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
@@ -189,7 +190,7 @@ def _fixed(masks: Tensor, truth: Tensor, fixed: Tensor) -> Tensor:
 
 
 def _advanced(
-    network: Network,
+    network: Backend,
     features: Features,
     track: Track,
     states: list[State],

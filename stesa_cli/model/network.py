@@ -1,22 +1,21 @@
 """The whole network, top to bottom: encoder, non-local blocks, skips, recurrent decoder, one step a frame."""
 
-from dataclasses import replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from stesa_cli.config import Config
-from stesa_cli.masks import soft_aggregation
-from stesa_cli.model.attention import Memory, MemoryFrame, NonLocalBlock, Pairwise, SpaceTimeNonLocalBlock
-from stesa_cli.model.decoder import Decoder, Reduction, reduce
+from stesa_cli.model.attention import NonLocalBlock, Pairwise, SpaceTimeNonLocalBlock
+from stesa_cli.model.backend import Backend
+from stesa_cli.model.decoder import Decoder, Reduction
 from stesa_cli.model.encoder import Encoder
-from stesa_cli.model.motion import MotionPyramid, relative_motion
+from stesa_cli.model.motion import MotionPyramid
 from stesa_cli.model.object_decoder import FINE, ObjectDecoder
 from stesa_cli.model.recurrence import ConvGRU, ConvLSTM
-from stesa_cli.model.state import OFF, Features, Prediction, State
+from stesa_cli.model.state import Features, Hidden, Prediction, State
 from stesa_cli.model.unroll import unroll
 
 MULTIPLE = 32
@@ -80,9 +79,10 @@ class ModelConfig(Config):
         return self
 
 
-class Network(nn.Module):
-    """STESA: ``start`` with a frame and the masks of its objects, then ``decode`` and ``advance`` frame by frame.
-    Objects that enter later have a state of their own; ``forward`` does all this for whole clips."""
+class Network(nn.Module, Backend):
+    """STESA in PyTorch: frame by frame (see ``Backend``), or, for training, ``forward`` with whole clips."""
+
+    name = "torch"
 
     def __init__(self, config: ModelConfig, imagenet: bool = False) -> None:
         super().__init__()
@@ -119,8 +119,11 @@ class Network(nn.Module):
         if config.motion:
             self.motion = MotionPyramid(config.motion, config.skips)
 
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
+
     def encode(self, images: Tensor) -> Features:
-        """Images (B, 3, H, W) float in [0, 1], RGB, H and W multiples of 32."""
         levels = self.encoder(images)[::-1]
         middle = levels[1]
         if self.nlb_level is not None:
@@ -147,55 +150,21 @@ class Network(nn.Module):
         Returns the predictions of the frames after the first, each of the objects that entered before it."""
         return unroll(self, frames, masks, prompted, teacher_forcing, flow, flaws)
 
-    def start(
-        self,
-        features: Features,
-        masks: Tensor,
-        valid: Tensor | None = None,
-        present: Tensor | None = None,
-        max_mem_frames: int | None = None,
-    ) -> tuple[Prediction, State]:
-        """The first frame with its prompted masks (B, O, H/2, W/2) in [0, 1]: warms the hidden states up, fills the
-        memory. ``present`` as in ``advance``; ``max_mem_frames`` as in ``Memory``, if not as the config says."""
-        valid = masks.new_ones(masks.shape[:2], dtype=torch.bool) if valid is None else valid
-        present = masks.sum(1, keepdim=True) if present is None else present
-        config = self.config.memory
-        memory = Memory(config.mem_every, max_mem_frames or config.max_mem_frames) if config else None
-        state = self.advance(features, State(masks, valid, present, memory=memory), masks, present, prompted=True)
-        return self.decode(features, state)
-
-    def decode(self, features: Features, state: State, flow: Tensor | None = None) -> tuple[Prediction, State]:
-        """What the frame shows of the objects of ``state``, and that warped to it, with new hidden states; ``flow``
-        (B, 3, h, w) to the frame of ``state``, None for that frame itself or a network without it. With motion,
-        ``auxiliary`` is what that tells."""
-        readout = motion = None
-        auxiliary: tuple[Tensor, ...] = ()
-        if flow is not None and self.config.flow:
-            state = state.warped(flow[:, :2])
-            if self.motion is not None:
-                motion, told = self.motion(relative_motion(flow, state.masks, state.present))
-                auxiliary = (told,)
-            elif self.config.objects == "together":
-                motion = relative_motion(flow, state.masks, state.present)
+    def decoded(
+        self, features: Features, state: State, cues: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, ...], Hidden]:
+        readout, motion = None, cues
         if self.memory is not None and state.memory is not None and features.key is not None:
-            readout = self.memory.readout(features.key, state.memory).transpose(2, 3)
+            readout = self.memory.readout(features.key, *self.memory.gathered(state.memory)).permute(0, 2, 3, 1)
             readout = readout.unflatten(-1, features.middle.shape[2:])
+        told: tuple[Tensor, ...] = ()
+        if self.motion is not None and cues is not None:
+            motion, *told = self.motion(cues)
         objects, levels, hidden = self.decoder(features.skips, state, readout, motion)
-        objects = objects.float().masked_fill(~state.valid[..., None, None], OFF)
-        return Prediction(soft_aggregation(objects), objects, auxiliary + levels), replace(state, hidden=hidden)
+        return objects, (*told, *levels), hidden
 
-    def advance(
-        self, features: Features, state: State, masks: Tensor, present: Tensor, prompted: bool = False
-    ) -> State:
-        """Propagate ``masks`` (B, O, H/2, W/2) of this frame, predicted or ``prompted``, to the next, and write them to
-        the memory. ``present`` (B, 1, H/2, W/2) is the sum of the masks of all objects, those of other states too."""
-        state = replace(state, masks=masks, present=present)
-        if self.memory is not None and state.memory is not None and features.key is not None:
-            fine, others = (reduce(m, 2, "area") for m in (masks, state.others))
-            value = self.memory.value(features.middle, fine, others)
-            memory = state.memory.write(MemoryFrame(state.frames, features.key, value, prompted))
-            state = replace(state, memory=memory)
-        return replace(state, frames=state.frames + 1)
+    def written(self, features: Features, masks: Tensor, others: Tensor) -> Tensor:
+        return cast(SpaceTimeNonLocalBlock, self.memory).value(features.middle, masks, others)
 
 
 def _skip(inputs: int, outputs: int, nonlinear: bool) -> nn.Module:

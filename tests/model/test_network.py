@@ -12,7 +12,8 @@ from stesa_cli.inference.refine import guided_upsampling
 from stesa_cli.inference.segmenter import Segmenter
 from stesa_cli.masks import one_hot
 from stesa_cli.model.attention import Memory, MemoryFrame
-from stesa_cli.model.network import OFF, MemoryConfig, ModelConfig, Network
+from stesa_cli.model.network import MemoryConfig, ModelConfig, Network
+from stesa_cli.model.state import OFF
 from stesa_cli.training.config import RunConfig
 
 TINY = ModelConfig(

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from torch import Tensor
 
 ROOM = 2.0
 """How many times as high and wide as its objects a new crop is, at least."""
@@ -41,15 +40,6 @@ class Crop:
             return None
         top, left = self.top + y * down, self.left + x * across
         return top, left, top + height * down, left + width * across
-
-    def uncropped(self, frame: tuple[int, ...], probabilities: Tensor) -> Tensor:
-        """Probabilities (O + 1, h, w) in it -> of the ``frame`` (H, W), (O + 1, H, W): beside it is background."""
-        if self == whole(frame):
-            return probabilities
-        every = probabilities.new_zeros(len(probabilities), *frame)
-        every[0] = 1
-        every[:, self.top : self.top + self.height, self.left : self.left + self.width] = probabilities
-        return every
 
 
 def whole(frame: tuple[int, ...]) -> Crop:

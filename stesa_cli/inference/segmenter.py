@@ -94,9 +94,8 @@ class Segmenter:
             if one.prompted or self.ids:
                 yield from self._overlapping(one, every)
                 return
-            nothing = np.zeros(one.frame.image.shape[:2], np.uint8)
-            sure = torch.ones(1, *nothing.shape)
-            yield FrameResult(one.frame.index, one.frame.time, one.frame.image, (), nothing, ~nothing, sure)
+            nothing, crop = np.zeros(one.frame.image.shape[:2], np.uint8), whole(one.frame.image.shape)
+            yield FrameResult(one.frame.index, one.frame.time, one.frame.image, (), nothing, ~nothing, crop, ())
 
     def _overlapping(self, first: "_Given", others: Iterator["_Given"]) -> Iterator[FrameResult]:
         """The results of frames. While the objects are followed in one, a thread shows the one before and sees the one

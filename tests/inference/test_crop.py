@@ -54,13 +54,6 @@ def test_boxes_are_in_pixels_of_the_frame():
     assert union([None, (1, 5, 9, 9), (2, 3, 4, 12)]) == (1, 3, 9, 12)
 
 
-def test_beside_the_crop_is_background():
-    inside = torch.full((2, 4, 6), 0.5)
-    every = Crop(1, 2, 4, 6).uncropped((8, 16), inside)
-    assert every.shape == (2, 8, 16) and every[1].sum() == 12 and torch.equal(every.sum(0), torch.ones(8, 16))
-    assert whole((4, 6)).uncropped((4, 6), inside) is inside
-
-
 def test_states_move_with_the_crop():
     """A picture that is seen through another crop has its masks, hidden states and remembered places there."""
     network = tiny_network()

@@ -4,13 +4,14 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
-from stesa_cli.inference.refine import RADIUS, SMOOTH, guided_upsampling
+from stesa_cli.inference.refine import RADIUS, SMOOTH, assembled, guided_upsampling
 
 
 def sharpened(masks: np.ndarray, image: np.ndarray, device: str) -> np.ndarray:
     """Masks (O, h, w) and an image (H, W, 3) uint8 RGB -> (O, H, W)."""
     pixels = torch.from_numpy(image).permute(2, 0, 1).float() / 255
-    return guided_upsampling(torch.from_numpy(masks).to(device), pixels.to(device)).cpu().numpy()
+    parts = guided_upsampling(torch.from_numpy(masks).to(device), pixels.to(device))
+    return assembled(parts, torch.zeros(len(masks), *image.shape[:2], device=device)).cpu().numpy()
 
 
 def test_a_coarse_mask_takes_the_edge_of_the_picture(device):
@@ -75,3 +76,17 @@ def test_it_is_what_opencv_makes_of_it(device, size):
     masks = cv2.GaussianBlur((random.random((*size, 2)) > 0.6).astype(np.float32), (0, 0), 3).transpose(2, 0, 1)
     found = sharpened(np.ascontiguousarray(masks), image, device)
     assert np.abs(found - reference(masks, image)).max() < 1 / 255
+
+
+def test_a_mask_is_refined_only_where_it_is(device):
+    """Each in a part of its own, to the same as all together; and a mask of nothing not at all."""
+    random = np.random.default_rng(0)
+    image = random.integers(0, 256, (240, 427, 3), np.uint8)
+    masks = np.zeros((3, 128, 224), np.float32)
+    masks[0, 20:50, 5:40], masks[2, 90:128, 200:224] = random.random((30, 35)), random.random((38, 24))
+    pixels = torch.from_numpy(image).permute(2, 0, 1).float().to(device) / 255
+    parts = guided_upsampling(torch.from_numpy(masks).to(device), pixels)
+    if device == "cpu":
+        assert [(part.first, part.masks.shape) for part in parts] == [(0, (1, 83, 90)), (2, (1, 85, 60))]
+    found = assembled(parts, torch.zeros(3, 240, 427, device=device)).cpu().numpy()
+    assert np.abs(found - reference(masks, image)).max() < 1 / 255 and not found[1].any()

@@ -88,7 +88,7 @@ class Seen:
     crop: Crop
     box: Box | None  # around the prompted objects
     grey: np.ndarray  # (H, W) uint8
-    pixels: Tensor  # (3, h, w) float32 in [0, 1]: the crop
+    pixels: Tensor  # (h, w, 3) uint8 RGB on the device: the crop
     features: Features
     flow: Tensor | None  # to the frame before
 
@@ -124,9 +124,12 @@ def see(
     size, flow = _seen_size(frame, config), None
     if last is not None and network.config.flow:
         flow = upload(optical_flow(grey(crop.of(now), size), grey(crop.of(last), size)), network.device)[None]
-    pixels = upload(crop.of(image), network.device).permute(2, 0, 1).float() / 255
+    pixels = upload(crop.of(image), network.device)
+    shown = pixels.permute(2, 0, 1)[None]
+    if network.device.type != "cpu":
+        shown = shown.float()  # 8 bits are reduced faster, but on CPUs only
     with autocast(network.device, config.precision):
-        features = network.encode(_resized(pixels[None], size).contiguous(memory_format=torch.channels_last))
+        features = network.encode(_resized(shown, size).float() / 255)
     return Seen(image, labels, prompted, crop, box, now, pixels, features, flow)
 
 
@@ -156,27 +159,42 @@ def follow(network: Backend, config: InferenceConfig, track: Track, seen: Seen, 
 def show(config: InferenceConfig, tracked: Tracked) -> FrameResult:
     """Third: the masks of a frame at its full size. From the device come label map and confidence in one piece."""
     seen, ids, small = tracked.seen, tracked.ids, tracked.masks
-    frame, size = seen.image.shape[:2], seen.pixels.shape[1:]
+    frame, size = seen.image.shape[:2], seen.pixels.shape[:2]
     every = slice(0, size[0]), slice(0, size[1])
     parts = guided_upsampling(small[0], seen.pixels) if config.refine else [Part(0, *every, _resized(small, size)[0])]
     if seen.labels is not None:
         full = assembled(parts, small.new_zeros(1, len(ids), *size)[0])
         parts = [Part(0, *every, _overruled(full[None], seen.crop.of(seen.labels), ids, seen.prompted)[0])]
-    total, best = small.new_zeros(2, *size)
-    index = torch.zeros(size, dtype=torch.uint8, device=small.device)
+    labels, confidence = np.zeros(frame, np.uint8), np.full(frame, 255, np.uint8)
+    if parts:
+        rows, columns = (_hull([getattr(part, side) for part in parts]) for side in ("rows", "columns"))
+        found, sure = download(_best(parts, rows, columns))
+        seen.crop.of(labels)[rows, columns] = np.array([0, *ids], np.uint8)[found]
+        seen.crop.of(confidence)[rows, columns] = sure
+    return FrameResult(tracked.track.frames - 1, 0.0, seen.image, ids, labels, confidence, seen.crop, tuple(parts))
+
+
+def _hull(parts: list[slice]) -> slice:
+    return slice(min(part.start for part in parts), max(part.stop for part in parts))
+
+
+def _best(parts: Sequence[Part], rows: slice, columns: slice) -> Tensor:
+    """In some rows and columns, the number of the most probable object, 0 for the background, and how probable that is,
+    0 to 255: (2, h, w) uint8."""
+    first = parts[0].masks
+    total, best = first.new_zeros(2, rows.stop - rows.start, columns.stop - columns.start)
+    index = torch.zeros_like(best, dtype=torch.uint8)
     for part in parts:
-        there = part.rows, part.columns
-        most = part.masks.max(0)
+        there = tuple(
+            slice(p.start - e.start, p.stop - e.start) for p, e in ((part.rows, rows), (part.columns, columns))
+        )
+        most = part.masks.max(0)  # ten times as fast on a CPU as argmax over the first dimension
         total[there] += part.masks.sum(0)
         index[there] = torch.where(most.values > best[there], (most.indices + part.first + 1).byte(), index[there])
         best[there] = torch.maximum(most.values, best[there])
-    background = (1 - total).clamp(min=0)
-    index = index * (best > background)
-    sure = torch.maximum(best, background) / total.clamp(min=1)
-    found, sure = download(torch.stack([index, (sure * 255).round().byte()]))
-    labels, confidence = np.zeros(frame, np.uint8), np.full(frame, 255, np.uint8)
-    seen.crop.of(labels)[:], seen.crop.of(confidence)[:] = np.array([0, *ids], np.uint8)[found], sure
-    return FrameResult(tracked.track.frames - 1, 0.0, seen.image, ids, labels, confidence, seen.crop, tuple(parts))
+    background = (1 - total).clamp_(min=0)
+    index *= best > background
+    return torch.stack([index, (torch.maximum(best, background) / total.clamp(min=1) * 255).round_().byte()])
 
 
 def _seen_size(frame: Sequence[int], config: InferenceConfig) -> tuple[int, int]:

@@ -23,7 +23,7 @@ from stesa_cli.model.attention import Memory
 from stesa_cli.model.backend import Backend
 from stesa_cli.model.network import Network
 from stesa_cli.model.state import Features, Hidden, State
-from stesa_cli.runtime import Precision
+from stesa_cli.runtime import Precision, autocast_dtype
 
 HINTS = {"bf16": "bf16", "fp16": "f16", "fp32": "f32"}
 
@@ -45,6 +45,7 @@ class OpenVINO(Backend):
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "CACHE_DIR": str(_folder() / "compiled"),
         }
+        self._dtype = autocast_dtype(self.device, precision)
         kinds: list[type[Graph]] = [Encode, Decode, Write] if self.config.objects == "together" else [Encode]
         self._graphs = {kind: kind(network).eval() for kind in kinds}
         self._files = {kind: _converted(graph) for kind, graph in self._graphs.items()}
@@ -57,6 +58,8 @@ class OpenVINO(Backend):
     def encode(self, images: Tensor) -> Features:
         found = self._run(Encode, images.shape[2:], images)
         skips, (middle, *key) = found[: len(self.network.skips)], found[len(self.network.skips) :]
+        if Decode not in self._graphs:  # PyTorch goes on, under autocast
+            middle, *skips = (each.to(self._dtype) for each in (middle, *skips))
         return Features(skips, middle, key[0] if key else None)
 
     def decoded(

@@ -18,8 +18,8 @@ RADIUS = 3
 """Of the neighbourhood, in pixels of the small mask; ``_mean`` is written for it."""
 SMOOTH = 1e-4
 """Variance of a colour, in [0, 1], below which the picture has no edge."""
-FAINT = 1 / 510
-"""What is less is not seen in 8 bits: on a CPU, a mask is refined only where there is more of it, and near there."""
+FAINT = 1 / 64
+"""On a CPU a mask is refined only where there is more of it than this, and near there."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,12 +41,13 @@ def assembled(parts: Sequence[Part], masks: Tensor) -> Tensor:
 
 
 def guided_upsampling(masks: Tensor, image: Tensor) -> list[Part]:
-    """Masks (O, h, w) float32 in [0, 1] of an image (3, H, W) float32 RGB in [0, 1] -> those of its size, in [0, 1]."""
-    small, large = masks.shape[1:], image.shape[1:]
+    """Masks (O, h, w) float32 in [0, 1] of an image (H, W, 3) uint8 RGB -> those of its size, in [0, 1]."""
+    small, large = masks.shape[1:], image.shape[:2]
     parts = []
     for first, last, *part in _regions(masks):
         rows, columns = (_enlarged(*each) for each in zip(part, small, large, strict=True))
-        refined = _guided(masks[(slice(first, last), *part)], image[:, rows, columns], part, small, large)
+        shown = image[rows, columns].permute(2, 0, 1).float().div_(255)
+        refined = _guided(masks[(slice(first, last), *part)], shown, part, small, large)
         parts.append(Part(first, rows, columns, refined))
     return parts
 
@@ -74,7 +75,7 @@ def _enlarged(part: slice, small: int, large: int) -> slice:
 
 def _guided(masks: Tensor, image: Tensor, part: Sequence[slice], small: Sequence[int], large: Sequence[int]) -> Tensor:
     """``guided_upsampling`` in a ``part``, rows and columns, of masks of a ``small`` height and width, with the image
-    there, whose height and width are ``large``."""
+    (3, h, w) in [0, 1] there, whose whole height and width are ``large``."""
     there = [_enlarged(*each) for each in zip(part, small, large, strict=True)]
     areas = (_areas(*each, image.device) for each in zip(small, large, strict=True))
     down, across = (every[each] for every, each in zip(areas, zip(part, there, strict=True), strict=True))

@@ -61,6 +61,14 @@ def test_openvino_computes_what_pytorch_does(model, size):
         assert (one.argmax(0) == other.argmax(0)).float().mean() > 0.995
 
 
+@pytest.mark.parametrize("model", [TOGETHER, MODEL], ids=["together", "sequence"])
+def test_in_bf16_too(model):
+    frames, labels = video((96, 160))
+    segmenter = Segmenter(network(model), InferenceConfig(size=64, precision="bf16", backend="openvino"), "cpu")
+    for t, frame in enumerate(frames):
+        assert segmenter.step(frame, None if t else labels).labels.shape == (96, 160)
+
+
 def test_a_network_is_converted_once(monkeypatch, cache_folder):
     before = probabilities("openvino", TOGETHER)
     monkeypatch.setattr(openvino, "trace", lambda graph: pytest.fail("converted again"))

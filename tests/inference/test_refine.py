@@ -9,8 +9,7 @@ from stesa_cli.inference.refine import RADIUS, SMOOTH, assembled, guided_upsampl
 
 def sharpened(masks: np.ndarray, image: np.ndarray, device: str) -> np.ndarray:
     """Masks (O, h, w) and an image (H, W, 3) uint8 RGB -> (O, H, W)."""
-    pixels = torch.from_numpy(image).permute(2, 0, 1).float() / 255
-    parts = guided_upsampling(torch.from_numpy(masks).to(device), pixels.to(device))
+    parts = guided_upsampling(torch.from_numpy(masks).to(device), torch.from_numpy(image).to(device))
     return assembled(parts, torch.zeros(len(masks), *image.shape[:2], device=device)).cpu().numpy()
 
 
@@ -84,8 +83,7 @@ def test_a_mask_is_refined_only_where_it_is(device):
     image = random.integers(0, 256, (240, 427, 3), np.uint8)
     masks = np.zeros((3, 128, 224), np.float32)
     masks[0, 20:50, 5:40], masks[2, 90:128, 200:224] = random.random((30, 35)), random.random((38, 24))
-    pixels = torch.from_numpy(image).permute(2, 0, 1).float().to(device) / 255
-    parts = guided_upsampling(torch.from_numpy(masks).to(device), pixels)
+    parts = guided_upsampling(torch.from_numpy(masks).to(device), torch.from_numpy(image).to(device))
     if device == "cpu":
         assert [(part.first, part.masks.shape) for part in parts] == [(0, (1, 83, 90)), (2, (1, 85, 60))]
     found = assembled(parts, torch.zeros(3, 240, 427, device=device)).cpu().numpy()

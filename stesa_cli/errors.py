@@ -11,6 +11,11 @@ def printable(text: str | Path) -> str:
     return str(text).encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
+def reason(error: Exception) -> str:
+    """Why a file could not be used, without its path, which errors of the system repeat."""
+    return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
+
+
 class StesaError(Exception):
     """One clear line: what went wrong, where, and how to fix it."""
 

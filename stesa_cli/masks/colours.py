@@ -25,14 +25,16 @@ def labels_of_colours(image: np.ndarray, lossy: bool, series: bool) -> tuple[np.
     nearest = nearest_ids(image)
     exact = (cv2.LUT(cv2.merge([nearest] * 3), PALETTE[None]) == image).all(2)
     if exact.all():
-        return nearest, [] if series else _swapped(object_ids(nearest))
+        return nearest, [] if series else swapped_note(object_ids(nearest))
     if np.ptp(image, axis=2).max() <= (8 if lossy else 0):
         return labels_of_grey(image[..., 1].copy(), lossy, series)
     if lossy:
         raise InputError("a lossy file in colours, so ids are lost in its noise", fix=FIX)
     if not series and (flat := _flat(image, nearest)):
         return flat
-    return _snapped(image, nearest, exact), []
+    labels = _snapped(image, nearest, exact)
+    near = sorted(set(object_ids(labels)) - set(object_ids(labels[exact & (nearest == labels)])))
+    return labels, [f"its colours are only near those of the ids {', '.join(map(str, near))}"] if near else []
 
 
 def nearest_ids(image: np.ndarray) -> np.ndarray:
@@ -47,7 +49,8 @@ def swapped_ids(ids: list[int]) -> list[int]:
     return nearest_ids(np.ascontiguousarray(PALETTE[ids][:, ::-1])).tolist() if ids else []
 
 
-def _swapped(ids: list[int]) -> list[str]:
+def swapped_note(ids: list[int]) -> list[str]:
+    """A line, where these ids are the first ones when red and blue are changed for each other."""
     first = list(range(1, len(ids) + 1))
     if ids == first or sorted(swapped_ids(ids)) != first:
         return []

@@ -12,7 +12,9 @@ def printable(text: str | Path) -> str:
 
 
 def reason(error: Exception) -> str:
-    """Why a file could not be used, without its path, which errors of the system repeat."""
+    """Why a file could not be used, without its path, which errors of the system and of Pillow repeat."""
+    if "cannot identify image file" in str(error):
+        return "of no known kind"
     return (isinstance(error, OSError) and error.strerror) or str(error) or type(error).__name__
 
 

@@ -9,7 +9,7 @@ from typing import IO
 
 import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
 from stesa_cli.errors import InputError, reason
 from stesa_cli.files import atomic
@@ -85,8 +85,7 @@ def _opened(path: Path | str, stream: IO[bytes] | None = None) -> Iterator[Image
     except InputError:
         raise
     except Exception as error:  # whatever broken files make the many decoders of Pillow raise
-        said = "of no known kind" if isinstance(error, UnidentifiedImageError) else reason(error)
-        raise InputError(f"cannot be read as an image ({said})", path, "give a PNG mask") from error
+        raise InputError(f"cannot be read as an image ({reason(error)})", path, "give a PNG mask") from error
 
 
 def _is_plain(mode: str) -> bool:

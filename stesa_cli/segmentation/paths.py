@@ -39,10 +39,11 @@ def masks_for(video: Path | int, options: Sequence[str], boxed: bool = False, se
         return tuple(_of_video(option, video, several) for option in options)
     if isinstance(video, int):
         raise InputError("no mask is given", f"camera {video}", "add --mask or --box")
-    beside = _named(video).with_name(f"{_name(video)}.png")
-    if not exists(beside):
-        raise InputError("no mask is given", video, f"add --mask or --box, or put the first frame's mask in {beside}")
-    return (str(beside),)
+    beside = _named(video).parent
+    if not (found := _mask_in(beside, video)):
+        fix = f"add --mask or --box, or put the first frame's mask in {beside / _name(video)}.png"
+        raise InputError("no mask is given", video, fix)
+    return (found,)
 
 
 def outputs_for(videos: Sequence[Path | int], output: Path | None) -> dict[Path | int, Path]:
@@ -74,14 +75,23 @@ def outputs_for(videos: Sequence[Path | int], output: Path | None) -> dict[Path 
 
 def _of_video(option: str, video: Path | int, several: bool) -> str:
     frame, masks = parse_mask_option(option)
-    its = [masks / f"{_name(video)}.png", masks / _name(video)] if frame is None else []
-    if found := next((path for path in its if exists(path)), None):
-        return str(found)
-    if several and its and masks.is_dir():
-        raise InputError(
-            f"holds no mask of {video}", masks, f"put it there as {its[0].name}, or as a folder {its[1].name}"
-        )
+    if frame is not None:
+        return option
+    name = _name(video)
+    if found := _mask_in(masks, video):
+        return found
+    if exists(masks / name):
+        return str(masks / name)
+    if several and masks.is_dir():
+        raise InputError(f"holds no mask of {video}", masks, f"put it there as {name}.png, or as a folder {name}")
     return option
+
+
+def _mask_in(folder: Path, video: Path | int) -> str | None:
+    """The PNG of a video's name, if any; marked as of the first frame where the name could be that of another frame."""
+    name = _name(video)
+    found = next((path for suffix in (".png", ".PNG") if exists(path := folder / f"{name}{suffix}")), None)
+    return f"0={found}" if found and name.isdecimal() else found and str(found)
 
 
 def _matching(pattern: str) -> list[Path]:

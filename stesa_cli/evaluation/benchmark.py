@@ -14,7 +14,8 @@ import numpy as np
 from stesa_cli.data import davis, youtube_vos
 from stesa_cli.data.sequence import VideoSequence
 from stesa_cli.errors import ConfigError, InputError
-from stesa_cli.masks import object_ids, read_mask, read_mask_with_notes, swapped_ids
+from stesa_cli.evaluation.doubts import doubts
+from stesa_cli.masks import object_ids, read_mask, read_mask_with_notes
 
 YEARS = {"davis": (2016, 2017), "youtube-vos": (2018, 2019)}
 """The data sets, and the years of each; the first is the default."""
@@ -96,7 +97,9 @@ def find_masks(path: Path, sequences: Sequence[VideoSequence], all_frames: bool 
     masks = locate(Masks(path), sequences)
     root = masks.open()
     if absent := missing(root, sequences, all_frames):
-        raise InputError(f"masks are missing: {few(absent)}", path, "give one mask a frame, <sequence>/<frame>.png")
+        kinds = _other_kinds(root, sequences)
+        fix = f"only PNGs are masks, not the {kinds} there: save" if kinds else "give"
+        raise InputError(f"masks are missing: {few(absent)}", path, f"{fix} one mask a frame, <sequence>/<frame>.png")
     return replace(masks, notes=() if all_frames else tuple(_notes(root, sequences)))
 
 
@@ -117,6 +120,16 @@ def missing(root: Path | ZipPath, sequences: Iterable[VideoSequence], all_frames
         absent = [mask_name(sequence, frame) for frame in wanted if not mask_file(root, sequence, frame).is_file()]
         lines += [f"{sequence.name}/ (all {len(wanted)})"] if 1 < len(wanted) == len(absent) else absent
     return lines
+
+
+def _other_kinds(root: Path | ZipPath, sequences: Iterable[VideoSequence]) -> str:
+    """The suffixes of files that are named after frames, but are no PNGs."""
+    found: set[str] = set()
+    for sequence in sequences:
+        folder, stems = root / sequence.name, {frame.stem for frame in sequence.frames}
+        files = [Path(file.name) for file in folder.iterdir()] if folder.is_dir() else []
+        found |= {file.suffix for file in files if file.stem in stems and file.suffix.lower() != ".png"}
+    return ", ".join(sorted(found))
 
 
 def mask_name(sequence: VideoSequence, frame: Path) -> str:
@@ -156,25 +169,41 @@ def _scored(sequence: VideoSequence) -> list[int]:
 
 
 def _notes(root: Path | ZipPath, sequences: Iterable[VideoSequence]) -> list[str]:
-    """What a look at the first mask of each sequence that is scored tells."""
-    notes: dict[str, list[str]] = {}
+    """What a look at the first, the middle and the last mask of each sequence that are scored tells."""
+    notes: dict[str, dict[str, str]] = {}  # of each note the sequences, and what more there is to say
+    shown = False
     for sequence in sequences:
-        ends = {index for index, path in enumerate(sequence.annotations) if path} - set(_scored(sequence))
+        scored = _scored(sequence)
+        ends = {index for index, path in enumerate(sequence.annotations) if path} - set(scored)
         if any(not mask_file(root, sequence, sequence.frames[index]).is_file() for index in ends):
-            notes.setdefault("the first or last mask is missing, which DAVIS does not score", []).append(sequence.name)
-        for index in _scored(sequence)[:1]:
+            notes.setdefault("the first or last mask is missing, which DAVIS does not score", {})[sequence.name] = ""
+        known: set[int] = set()
+        for index in sorted({*scored[:1], *scored[len(scored) // 2 :][:1], *scored[-1:]}):
             file = mask_file(root, sequence, sequence.frames[index])
             labels, said = read_mask_with_notes(Path(str(file)), BytesIO(read_bytes(file)), series=True)
             truth = sequence.truth(index)
-            ids, true_ids = object_ids(labels), object_ids(truth)
-            if not (sequence.merged or set(ids) <= set(true_ids)) and set(swapped_ids(ids)) <= set(true_ids):
-                said.append("red and blue seem to be swapped: its ids would be those of the truth otherwise")
             if truth.shape != sequence.size(index) and labels.shape != truth.shape:
                 size = "{1}×{0}".format(*labels.shape)
                 said.append(f"scored at the frames' size, {size}, to which the larger truth is reduced")
+                truth = sequence.labels(index)
             for note in said:
-                notes.setdefault(note, []).append(sequence.name)
-    return [f"{few(names)}: {note}" for note, names in notes.items()]
+                notes.setdefault(note, {}).setdefault(sequence.name, "")
+            known |= _ids_up_to(sequence, index)
+            shown = shown or bool(object_ids(labels)) or not known
+            if labels.shape == truth.shape:
+                for note, more in doubts(labels, truth, known, sequence.merged):
+                    notes.setdefault(note, {}).setdefault(sequence.name, more)
+    lines = [] if shown else ["the masks hold no object"]
+    for note, names in notes.items():
+        name, more = next(iter(names.items()))
+        lines.append(f"{few(names)}: {note}" + (f" ({name}: {more})" if more else ""))
+    return lines
+
+
+def _ids_up_to(sequence: VideoSequence, index: int) -> set[int]:
+    """The ids of the objects that a sequence has shown by a frame."""
+    annotated = [i for i in range(index + 1) if sequence.annotations[i]]
+    return {i for t in (annotated if sequence.late else annotated[:1]) for i in object_ids(sequence.truth(t))}
 
 
 def _with_slashes(archive: ZipFile) -> ZipFile:

@@ -91,7 +91,9 @@ def _mask_in(folder: Path, video: Path | int) -> str | None:
     """The PNG of a video's name, if any; marked as of the first frame where the name could be that of another frame."""
     name = _name(video)
     found = next((path for suffix in (".png", ".PNG") if exists(path := folder / f"{name}{suffix}")), None)
-    return f"0={found}" if found and name.isdecimal() else found and str(found)
+    if found is None:
+        return None
+    return f"0={found}" if name.isdecimal() else str(found)
 
 
 def _matching(pattern: str) -> list[Path]:

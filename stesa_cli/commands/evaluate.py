@@ -123,7 +123,7 @@ def score(
         options = inference_config(preset, size, finetune, quality=quality, adapt=adapt)
         made = _segment(benchmark, source, _weights(weights, config), options, device, resume)
     if benchmark.has_truth:
-        masks = find_masks(source, benchmark.sequences)
+        masks = find_masks(source, benchmark.sequences, foreign=bool(predictions))
         for note in masks.notes:
             warn(note)
         scores = _score(benchmark, masks, jobs)

@@ -90,8 +90,9 @@ class Masks:
             raise InputError(f"cannot be read as a zip ({error})", self.path, "give a folder or a zip") from error
 
 
-def find_masks(path: Path, sequences: Sequence[VideoSequence], all_frames: bool = False) -> Masks:
+def find_masks(path: Path, sequences: Sequence[VideoSequence], all_frames: bool = False, foreign: bool = True) -> Masks:
     """The masks of the frames that are scored, or of all, in a folder or zip that may wrap them in one more folder.
+    Of ``foreign`` ones, which others saved, the notes tell what makes good masks score badly, too.
 
     Raises InputError that names the missing ones."""
     masks = locate(Masks(path), sequences)
@@ -100,7 +101,7 @@ def find_masks(path: Path, sequences: Sequence[VideoSequence], all_frames: bool 
         kinds = _other_kinds(root, sequences)
         fix = f"only PNGs are masks, not the {kinds} there: save" if kinds else "give"
         raise InputError(f"masks are missing: {few(absent)}", path, f"{fix} one mask a frame, <sequence>/<frame>.png")
-    return replace(masks, notes=() if all_frames else tuple(_notes(root, sequences)))
+    return replace(masks, notes=() if all_frames else tuple(_notes(root, sequences, foreign)))
 
 
 def locate(masks: Masks, sequences: Sequence[VideoSequence]) -> Masks:
@@ -168,7 +169,7 @@ def _scored(sequence: VideoSequence) -> list[int]:
     return annotated if sequence.late else [i for i in annotated if 0 < i < len(sequence.frames) - 1]
 
 
-def _notes(root: Path | ZipPath, sequences: Iterable[VideoSequence]) -> list[str]:
+def _notes(root: Path | ZipPath, sequences: Iterable[VideoSequence], foreign: bool) -> list[str]:
     """What a look at the first, the middle and the last mask of each sequence that are scored tells."""
     notes: dict[str, dict[str, str]] = {}  # of each note the sequences, and what more there is to say
     shown = False
@@ -190,10 +191,10 @@ def _notes(root: Path | ZipPath, sequences: Iterable[VideoSequence]) -> list[str
                 notes.setdefault(note, {}).setdefault(sequence.name, "")
             known |= _ids_up_to(sequence, index)
             shown = shown or bool(object_ids(labels)) or not known
-            if labels.shape == truth.shape:
+            if foreign and labels.shape == truth.shape:
                 for note, more in doubts(labels, truth, known, sequence.merged):
                     notes.setdefault(note, {}).setdefault(sequence.name, more)
-    lines = [] if shown else ["the masks hold no object"]
+    lines = [] if shown or not foreign else ["the masks hold no object"]
     for note, names in notes.items():
         name, more = next(iter(names.items()))
         lines.append(f"{few(names)}: {note}" + (f" ({name}: {more})" if more else ""))

@@ -167,6 +167,9 @@ def compare(
     one, other = read_json(first), read_json(second)
     if alone := one.sequences.keys() ^ other.sequences.keys():
         warn(f"only sequences in both files are compared, not {', '.join(sorted(alone))}")
+    sets = [f"{scores.dataset} {scores.year} {scores.split}" for scores in (one, other)]
+    if sets[0] != sets[1]:
+        warn(f"these are scores of {sets[0]} and of {sets[1]}, which differ in objects or in how they are counted")
     rows = []
     for name, a, b in pairs_of(one, other):
         pairs = ((a.J_mean, b.J_mean), (a.F_mean, b.F_mean), (a.JF_mean, b.JF_mean))

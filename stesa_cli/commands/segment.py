@@ -19,7 +19,7 @@ from stesa_cli.commands.options import (
     WeightsOption,
     inference_config,
 )
-from stesa_cli.errors import StesaError
+from stesa_cli.errors import StesaError, printable
 from stesa_cli.video.outputs import FORMATS
 
 if TYPE_CHECKING:
@@ -133,7 +133,7 @@ def segment(
     with interruptible() as stop:
         for job in jobs:
             if resume and is_finished(job.output):
-                console.print(f"{job.output} is finished already", soft_wrap=True)
+                console.print(f"{printable(job.output)} is finished already", soft_wrap=True)
                 failed += was_truncated(job.output) and not allow_truncated
                 continue
             told: list[str] = []
@@ -143,9 +143,9 @@ def segment(
                         job,
                         overwrite,
                         resume,
-                        _task(bar, f"Segmenting {job.name}"),
+                        _task(bar, f"Segmenting {printable(job.name)}"),
                         stop.is_set,
-                        _task(bar, f"Finetuning to {job.name}", unit="steps"),
+                        _task(bar, f"Finetuning to {printable(job.name)}", unit="steps"),
                         _start(told),
                     )
             except Interrupted as interruption:
@@ -207,7 +207,7 @@ def _show(report: "SegmentReport", told: Sequence[str]) -> bool:
     columns = ["id", "first area (px)", "last area (px)", "frames seen", "confidence"]
     console.print(table("Objects", columns, rows))
     console.print(
-        f"{report.frames} frames at {report.frames_per_second:.1f} frames/s, written to {report.job.output}",
+        f"{report.frames} frames at {report.frames_per_second:.1f} frames/s, written to {printable(report.job.output)}",
         soft_wrap=True,
     )
     for line in report.warnings:

@@ -11,8 +11,8 @@ def sequences(data_root: Path) -> list[VideoSequence]:
     root = data_root / "stills" if (data_root / "stills").is_dir() else data_root
     found = []
     for images in (root / "JPEGImages", *sorted(root.glob("*/JPEGImages"))):
-        if not images.is_dir():
-            continue
+        if not any(path.is_file() for path in images.glob("*")):
+            continue  # of DAVIS, which has a folder for each sequence in it
         photographs = frames_in(images)
         for image, mask in zip(photographs, masks_of(photographs, images.parent / "Annotations"), strict=True):
             if mask:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from glob import glob
 from pathlib import Path
 
-from stesa_cli.errors import InputError, printable
+from stesa_cli.errors import InputError
 from stesa_cli.files import exists, natural
 from stesa_cli.segmentation.mask_options import parse_mask_option
 from stesa_cli.video.reading import is_address
@@ -107,7 +107,7 @@ def _matching(pattern: str) -> list[Path]:
 def _fitting(name: str, ending: str = "") -> str:
     """A name for a folder that file systems and other programs take, of 255 bytes at most."""
     room = 255 - len(ending.encode())
-    clean = printable(name).replace("\N{REPLACEMENT CHARACTER}", "_")
+    clean = re.sub(r"[\x00-\x1f\x7f\ufffd]", "_", name.encode(errors="surrogateescape").decode(errors="replace"))
     return clean.encode()[:room].decode(errors="ignore") + ending
 
 

@@ -34,6 +34,10 @@ def open_data(config: RunConfig, data_root: Path) -> Data:
                 found[name], note = check([s for s in sequences if name in wanted or s.name in held_out])
                 notes += [f"{name}: {note}"] if note else []
                 validated = {s.name: s for s in found[name] if s.name in held_out and can_validate(s)} | validated
+    have = [name for name in wanted if name in found]
+    if have and len(have) < len(wanted):
+        absent = ", ".join(name for name in wanted if name not in found)
+        problems.found.append(f"the config trains on {absent}, too: without it, add --dataset {','.join(have)}")
     kept = {name: [s for s in found[name] if s.name not in held_out] for name in wanted if name in found}
     problems.found += [f"{name}: no sequence is left to train on" for name, sequences in kept.items() if not sequences]
     unknown = set(held_out) - validated.keys()

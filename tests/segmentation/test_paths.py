@@ -151,3 +151,7 @@ def test_given_masks_that_are_files() -> None:
         Path("a.png"),
         Path("5=c.png"),
     ]
+
+
+def test_results_of_a_name_with_control_characters_get_a_plain_one() -> None:
+    assert outputs_for([Path("a\nb.mp4")], None) == {Path("a\nb.mp4"): Path("a_b_stesa")}

@@ -90,3 +90,26 @@ def test_a_file_that_is_no_image_names_its_path_once(tmp_path):
     with pytest.raises(InputError) as caught:
         read_mask(tmp_path / "folder.png")
     assert str(caught.value).count("folder.png") == 1
+
+
+@pytest.mark.parametrize("colours", [PALETTE, CVAT], ids=["davis", "cvat"])
+def test_smooth_edges_in_a_palette_are_no_objects(tmp_path, colours):
+    """Pillow's octree puts black first, so nothing but the thin edges tells that its indices are no ids."""
+    large = cv2.resize(shapes(1, 2), None, fx=4, fy=4, interpolation=cv2.INTER_NEAREST)
+    large = cv2.warpAffine(large, np.float64([[0.98, -0.17, 30], [0.17, 0.98, -20]]), large.shape[::-1], flags=0)
+    smooth = Image.fromarray(cv2.resize(colours[large], (80, 60), interpolation=cv2.INTER_AREA))
+    image = smooth.quantize(64, method=Image.Quantize.FASTOCTREE)
+    if colours is PALETTE:
+        labels, truth = (understood(tmp_path, each)[0] for each in (image, smooth))
+        assert object_ids(labels) == [1, 2] and (labels != truth).mean() < 0.005
+    else:
+        assert "only at edges or as noise" in refused(tmp_path, image)
+
+
+def test_white_all_around_is_the_background_though_it_is_not_first(tmp_path):
+    labels, note = understood(tmp_path, indexed(np.array([2, 0, 1], np.uint8)[BOTH], CVAT[1], CVAT[2], (255,) * 3))
+    assert (labels == BOTH).all() and "white is index 2 of its palette: it is the background" in note
+
+
+def test_a_lossy_grey_is_no_id_though_it_is_a_colour_of_one(tmp_path):
+    assert "lossy" in refused(tmp_path, np.full((1, 1), 64, np.uint8), "grey.webp", quality=60)

@@ -8,7 +8,7 @@ from dataclasses import astuple, fields, replace
 from pathlib import Path
 from typing import Any
 
-from stesa_cli.errors import InputError, OutputError, reason
+from stesa_cli.errors import InputError, OutputError
 from stesa_cli.evaluation.benchmark import few
 from stesa_cli.files import write_text
 from stesa_cli.metrics.summary import DatasetScores, Measures, ObjectScores, SequenceScores
@@ -45,9 +45,7 @@ def read_json(path: Path) -> DatasetScores:
     except FileNotFoundError as error:
         raise InputError("no such file", path, "give a file of stesa evaluate --output") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        why = (
-            reason(error) if isinstance(error, OSError) else "no JSON" if isinstance(error, ValueError) else "no scores"
-        )
+        why = "no JSON" if isinstance(error, ValueError) else repr(error)
         raise InputError(f"cannot be read as scores ({why})", path, "give a file of stesa evaluate --output") from error
 
 

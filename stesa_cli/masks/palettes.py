@@ -5,16 +5,16 @@ import numpy as np
 
 from stesa_cli.errors import InputError
 from stesa_cli.masks.colours import labels_of_colours, nearest_ids, swapped_note
-from stesa_cli.masks.grey import SMALL, labels_of_grey, labels_of_levels
+from stesa_cli.masks.grey import SMALL, labels_of_grey, labels_of_levels, squares
 from stesa_cli.masks.labels import PALETTE, VOID, object_ids
 
 MANY = 16  # greys of a palette, above which they are levels of one soft mask, not ids
 WEB = 51
 """Between the levels of the 216 web colours, to which Pillow's ``convert("P")`` dithers."""
 _MIXED = 0.05  # share of the pixels that are not black above which they are dithered
-_AS_PNG = "save it as PNG, in its own colours or as an index PNG"
+_FIX = "save it as PNG, in its own colours or as an index PNG"
 _REORDERED = "its palette holds the DAVIS colours in another order: ids go by colour, not by index"
-_BLACK_LATER = "black is index {} of its palette: it is the background, and ids go by colour, not by index"
+_LATER = "{} is index {} of its palette: it is the background, and ids go by colour, not by index"
 _WHITE_FIRST = "ids go by index, though black, index {}, is not 0: where black is the background, save it as index 0"
 
 
@@ -24,17 +24,17 @@ def labels_of_indices(indices: np.ndarray, palette: np.ndarray, series: bool) ->
     palette = np.vstack([palette, np.zeros((256, 3), np.uint8)])[:256]
     used = np.flatnonzero(np.bincount(indices.ravel(), minlength=256))
     colours = palette[used]
-    white, black = np.all(colours >= 250, axis=1), np.all(colours <= 5, axis=1)
+    white, black = used[(colours >= 250).all(axis=1)], used[(colours <= 5).all(axis=1)]
     if (colours == used[:, None]).all() or (len(used) > MANY and np.ptp(colours, axis=1).max() == 0):
         return labels_of_grey(palette[indices, 0], False, series)  # a GIF's greys are not at their own index
     if used[-1] <= 1 and (palette[0] >= 250).all() and (palette[1] <= 5).all():
         note = "index 0 is white and 1 is black: white is taken for the object"
         return (indices == 0).astype(np.uint8), [note]
-    if len(used) == 2 and white.any() and black.any():
-        i = used[int(white.argmax())]
-        return (indices == i) * np.uint8(1 if i in (0, VOID) else i), []
-    later = _is_later(used[black], palette)
-    if len(np.unique(colours, axis=0)) < len(used) and (black.sum() > 1 or not later):
+    if len(used) == 2 and white.size and black.size:
+        return (indices == white[0]) * np.uint8(1 if white[0] in (0, VOID) else white[0]), []
+    ground = black if black.size else white
+    later = bool(ground.size) and not (palette[0] == palette[ground[0]]).all() and _is_ground(ground, indices, palette)
+    if len(np.unique(colours, axis=0)) < len(used) and (black.size > 1 or not later) and not _edges(indices, used):
         return indices.copy(), []
     dithered = _is_dithered(indices, palette, used)
     web = dithered or ((palette % WEB == 0).all() and used[-1] >= 10)
@@ -50,34 +50,43 @@ def labels_of_indices(indices: np.ndarray, palette: np.ndarray, series: bool) ->
         table[used] = ids
         labels = table[indices]
         return labels, [_REORDERED, *([] if series else swapped_note(object_ids(labels)))]
-    share = np.isin(indices, used[recognised & (ids != 0)]).sum() / max(1, (~np.isin(indices, used[black])).sum())
+    edges = _edges(indices, used)
     greys = np.ptp(colours, axis=1).max() == 0
     ramp = greys and (np.diff(colours[:, 0].astype(int)) < 0).any()
-    if not (web or ramp or later):
-        return indices.copy(), []
-    if (palette[0] >= 250).all() and later and not _is_around(used[black], indices):
-        return indices.copy(), [_WHITE_FIRST.format(used[black][0])]
-    dither = InputError("its colours were lost when it was saved: they are mixed of others (dithered)", fix=_AS_PNG)
-    if dithered and greys:
-        raise dither
+    first = bool((palette[0] >= 250).all() and black.size and not later)
+    if not (web or later or edges or (ramp and not first)):
+        return indices.copy(), [_WHITE_FIRST.format(black[0])] if first else []
+    problem = None
+    if dithered:
+        problem = InputError("its colours were lost when it was saved: they are mixed of others (dithered)", fix=_FIX)
+    elif edges:
+        problem = InputError(f"holds {len(used)} colours, {edges} of them only at edges or as noise", fix=_FIX)
     try:
         labels, notes = labels_of_colours(palette[indices], False, series)
     except InputError as error:
-        raise (dither if dithered else error) from error
+        raise (problem or error) from error
+    if problem and greys and labels.max() > 1:
+        raise problem
+    share = np.isin(indices, used[recognised & (ids != 0)]).sum() / max(1, (~np.isin(indices, black)).sum())
     if share > 0.5:
         return labels, [_REORDERED, *notes]
-    return labels, [_BLACK_LATER.format(used[black][0]), *notes] if later else notes
+    return labels, [_LATER.format("black" if black.size else "white", ground[0]), *notes] if later else notes
 
 
-def _is_later(black: np.ndarray, palette: np.ndarray) -> bool:
-    """Whether black, of this index, if any, comes after another colour: hands put the background first."""
-    return bool(black.size and (palette[0] > 5).any())
-
-
-def _is_around(black: np.ndarray, indices: np.ndarray) -> bool:
-    """Whether more of the sides of the image (H, W) are of the indices of black than of index 0."""
+def _is_ground(ground: np.ndarray, indices: np.ndarray, palette: np.ndarray) -> bool:
+    """Whether black or white of these indices is the background though index 0 is another colour: hands put the
+    background first, so black is, unless white is first; else what has more of the sides of the image (H, W)."""
+    if (palette[ground[0]] <= 5).all() and not (palette[0] >= 250).all():
+        return bool((palette[0] > 5).any())
     sides = np.concatenate([indices[0], indices[-1], indices[:, 0], indices[:, -1]])
-    return bool(np.isin(sides, black).sum() > (sides == 0).sum())
+    return bool(np.isin(sides, ground).sum() > (sides == 0).sum())
+
+
+def _edges(indices: np.ndarray, used: np.ndarray) -> int:
+    """How many indices are only those of edges or noise, where these are as many as to tell of a picture."""
+    solid = np.bincount(indices[squares(indices, np.ones(indices.shape, bool), 2)], minlength=256)
+    thin = solid[used] < np.bincount(indices.ravel(), minlength=256)[used] / 2
+    return int(thin.sum()) if thin.sum() >= max(4, len(used) / 2) else 0
 
 
 def _is_dithered(indices: np.ndarray, palette: np.ndarray, used: np.ndarray) -> bool:

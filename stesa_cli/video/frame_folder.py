@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 from stesa_cli.errors import InputError, printable
-from stesa_cli.files import natural
+from stesa_cli.files import called_mask, natural
 from stesa_cli.video.pictures import Head, in_8_bits, look_at, read_pages, read_picture, read_values, scale_of
 from stesa_cli.video.stream import Frame, VideoReader
 
@@ -20,8 +20,6 @@ IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 PAGES = {".tif", ".tiff", ".webp"}
 """Of these, what may hold several."""
 _NUMBER = r"[+-]?[0-9]+(\.[0-9]+)?"
-_MASK = re.compile(r"(?<![a-z])(masks?|labels?|seg(mentation)?|gt|annot(ation)?s?|mattes?|alpha)(?![a-z])")
-"""Words in a name that make it that of a mask."""
 SAMPLES = 8  # pictures from which the scale of 16 bits is taken
 TOLD = 5  # problems
 
@@ -118,7 +116,7 @@ def _strangers(heads: dict[Path, Head]) -> list[Path]:
     """Pictures that are no frames by their looks: a mask beside a frame of the same name, or a lone index image; and
     those of another size or mode than all others that are not named as these are, either; or by their names, as
     00000_mask.png beside 00000.png."""
-    named = {path for path in heads if _MASK.search(path.stem.casefold())}
+    named = {path for path in heads if called_mask(path.stem)}
     named = named if len(named) < len(heads) else set()
     frames = {path: head for path, head in heads.items() if path not in named and head.kind != "index"}
     frames = frames or {path: head for path, head in heads.items() if path not in named}

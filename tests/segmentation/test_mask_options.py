@@ -49,9 +49,19 @@ def test_a_numbered_mask_that_goes_to_the_first_frame_is_told_of() -> None:
     assert list(found) == [0] and "no frame has its name, so it is taken for frame 0 (00005)" in notes[0]
     found, notes = placed("00003.png")
     assert list(found) == [0] and "taken for frame 0, whatever its name: for another, write 3=00003.png" in notes[0]
+    assert "write 3=frame_0003.png" in placed(mask("frame_0003.png"))[1][0]
     for name in ("first2.png", "00000.png"):
         assert not placed(name)[1]
     assert not placed("first2.png", names=FROM_5)[1]
+
+
+def test_the_word_for_a_mask_is_not_of_the_name() -> None:
+    for name in ("00008_mask.png", "gt_00008.png", "00008.label.png"):
+        found, notes = placed(mask(name), names=FROM_5)
+        assert list(found) == [3] and "is of frame 3, as its name says" in notes[0]
+    mask("masks/00005_mask.png"), mask("masks/00008_mask.png")
+    assert list(placed("masks", names=FROM_5)[0]) == [0, 3]
+    assert list(placed("masks")[0]) == [5, 8]
 
 
 def test_a_folder_of_masks_that_goes_by_numbers_is_told_of() -> None:

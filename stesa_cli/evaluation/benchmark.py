@@ -170,16 +170,17 @@ def _scored(sequence: VideoSequence) -> list[int]:
 
 
 def _notes(root: Path | ZipPath, sequences: Iterable[VideoSequence], foreign: bool) -> list[str]:
-    """What a look at the first, the middle and the last mask of each sequence that are scored tells."""
+    """What a look at the first, the middle and the last mask of each sequence that are scored tells; where objects may
+    enter late, at the first."""
     notes: dict[str, dict[str, str]] = {}  # of each note the sequences, and what more there is to say
-    shown = False
+    empty: list[bool] = []
     for sequence in sequences:
         scored = _scored(sequence)
         ends = {index for index, path in enumerate(sequence.annotations) if path} - set(scored)
         if any(not mask_file(root, sequence, sequence.frames[index]).is_file() for index in ends):
             notes.setdefault("the first or last mask is missing, which DAVIS does not score", {})[sequence.name] = ""
-        known: set[int] = set()
-        for index in sorted({*scored[:1], *scored[len(scored) // 2 :][:1], *scored[-1:]}):
+        known = next((object_ids(sequence.truth(i)) for i, path in enumerate(sequence.annotations) if path), [])
+        for index in dict.fromkeys(scored[i] for i in ([0] if sequence.late else [0, len(scored) // 2, -1]) if scored):
             file = mask_file(root, sequence, sequence.frames[index])
             labels, said = read_mask_with_notes(Path(str(file)), BytesIO(read_bytes(file)), series=True)
             truth = sequence.truth(index)
@@ -189,22 +190,15 @@ def _notes(root: Path | ZipPath, sequences: Iterable[VideoSequence], foreign: bo
                 truth = sequence.labels(index)
             for note in said:
                 notes.setdefault(note, {}).setdefault(sequence.name, "")
-            known |= _ids_up_to(sequence, index)
-            shown = shown or bool(object_ids(labels)) or not known
+            empty.append(bool(known) and not object_ids(labels))
             if foreign and labels.shape == truth.shape:
                 for note, more in doubts(labels, truth, known, sequence.merged):
                     notes.setdefault(note, {}).setdefault(sequence.name, more)
-    lines = [] if shown or not foreign else ["the masks hold no object"]
+    lines = ["the masks hold no object"] if foreign and empty and all(empty) else []
     for note, names in notes.items():
         name, more = next(iter(names.items()))
         lines.append(f"{few(names)}: {note}" + (f" ({name}: {more})" if more else ""))
     return lines
-
-
-def _ids_up_to(sequence: VideoSequence, index: int) -> set[int]:
-    """The ids of the objects that a sequence has shown by a frame."""
-    annotated = [i for i in range(index + 1) if sequence.annotations[i]]
-    return {i for t in (annotated if sequence.late else annotated[:1]) for i in object_ids(sequence.truth(t))}
 
 
 def _with_slashes(archive: ZipFile) -> ZipFile:

@@ -113,3 +113,13 @@ def test_white_all_around_is_the_background_though_it_is_not_first(tmp_path):
 
 def test_a_lossy_grey_is_no_id_though_it_is_a_colour_of_one(tmp_path):
     assert "lossy" in refused(tmp_path, np.full((1, 1), 64, np.uint8), "grey.webp", quality=60)
+
+
+def test_tiny_objects_in_a_foreign_palette_keep_their_ids_or_are_refused(tmp_path):
+    """Nothing tells them from the edges of a picture."""
+    foreign = [(40, 90, 200), (200, 150, 30), (30, 220, 90), (90, 40, 120), (150, 150, 20)]
+    labels = np.zeros((20, 20), np.uint8)
+    labels[5, 5:9] = 1, 2, 3, 4
+    assert "only at edges or as noise" in refused(tmp_path, indexed(labels, *foreign))
+    labels[5:12, 5:12] = np.arange(1, 5, dtype=np.uint8).repeat(2)[:7]
+    assert (understood(tmp_path, indexed(labels, *foreign))[0] == labels).all()

@@ -65,9 +65,9 @@ def labels_of_indices(indices: np.ndarray, palette: np.ndarray, series: bool) ->
         labels, notes = labels_of_colours(palette[indices], False, series)
     except InputError as error:
         raise (problem or error) from error
-    if problem and greys and labels.max() > 1:
-        raise problem
     share = np.isin(indices, used[recognised & (ids != 0)]).sum() / max(1, (~np.isin(indices, black)).sum())
+    if problem and (labels.max() > 1 if greys else share <= 0.5):
+        raise problem
     if share > 0.5:
         return labels, [_REORDERED, *notes]
     return labels, [_LATER.format("black" if black.size else "white", ground[0]), *notes] if later else notes

@@ -45,10 +45,14 @@ def resolved(device: torch.device, precision: Precision) -> Precision:
     return "bf16" if device.type == "cpu" and torch.cpu._is_avx512_bf16_supported() else "fp32"
 
 
+def autocast_dtype(device: torch.device, precision: Precision) -> torch.dtype | None:
+    """What products are computed in, None for fp32."""
+    return {"bf16": torch.bfloat16, "fp16": torch.float16}.get(resolved(device, precision))
+
+
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
     """The context in which the network runs."""
-    types = {"bf16": torch.bfloat16, "fp16": torch.float16}
-    dtype = types.get(resolved(device, precision))
+    dtype = autocast_dtype(device, precision)
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
 
 

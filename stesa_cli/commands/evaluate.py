@@ -12,6 +12,7 @@ import typer
 from stesa_cli.commands.console import console, progress, table, warn
 from stesa_cli.commands.options import (
     AdaptOption,
+    BackendOption,
     DeviceOption,
     FinetuneOption,
     PresetOption,
@@ -60,6 +61,7 @@ def score(
     quality: QualityOption = None,
     adapt: AdaptOption = None,
     device: DeviceOption = "auto",
+    backend: BackendOption = "auto",
     masks_dir: Annotated[
         Path | None, typer.Option(help="Folder for the model's masks.", show_default="DATASET-YEAR-SPLIT_stesa")
     ] = None,
@@ -120,7 +122,7 @@ def score(
         from stesa_cli.data.check import require_sound
 
         require_sound(benchmark.sequences)
-        options = inference_config(preset, size, finetune, quality=quality, adapt=adapt)
+        options = inference_config(preset, size, finetune, backend=backend, quality=quality, adapt=adapt)
         made = _segment(benchmark, source, _weights(weights, config), options, device, resume)
     if benchmark.has_truth:
         masks = find_masks(source, benchmark.sequences, foreign=bool(predictions))

@@ -7,7 +7,7 @@ import typer
 from stesa_cli.commands.console import warn
 
 if TYPE_CHECKING:
-    from stesa_cli.inference.config import InferenceConfig
+    from stesa_cli.inference.config import BackendName, InferenceConfig
     from stesa_cli.runtime import Precision
 
 PresetOption = Annotated[
@@ -28,6 +28,10 @@ FinetuneOption = Annotated[
     ),
 ]
 WeightsOption = Annotated[str, typer.Option(help="Weights by name or .safetensors file.", show_default="stesa")]
+BackendOption = Annotated[
+    Literal["auto", "torch", "openvino"],
+    typer.Option(envvar="STESA_BACKEND", help="What computes the network: auto is OpenVINO on CPUs, else PyTorch."),
+]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 
 # what these were called before 0.2, for one release
@@ -40,6 +44,7 @@ def inference_config(
     size: int | None,
     finetune: bool | None,
     precision: "Precision" = "auto",
+    backend: "BackendName" = "auto",
     quality: Literal["fast", "default", "best"] | None = None,
     adapt: float | None = None,
 ) -> "InferenceConfig":
@@ -54,4 +59,4 @@ def inference_config(
     if adapt is not None:
         finetune = adapt > 0 if finetune is None else finetune
         warn(f"--adapt is now --finetune or --no-finetune: taken as --{'' if finetune else 'no-'}finetune")
-    return InferenceConfig.preset(preset, size=size, finetune=finetune, precision=precision)
+    return InferenceConfig.preset(preset, size=size, finetune=finetune, precision=precision, backend=backend)

@@ -11,6 +11,7 @@ from rich.progress import Progress, TaskID
 from stesa_cli.commands.console import complain, console, interruptible, progress, table, warn
 from stesa_cli.commands.options import (
     AdaptOption,
+    BackendOption,
     DeviceOption,
     FinetuneOption,
     PresetOption,
@@ -83,6 +84,7 @@ def segment(
     weights: WeightsOption = "stesa",
     device: DeviceOption = "auto",
     precision: Annotated[Literal["auto", "bf16", "fp16", "fp32"], typer.Option(help="Arithmetic.")] = "auto",
+    backend: BackendOption = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results in the output folder.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with runs that were interrupted.")] = False,
     allow_truncated: Annotated[
@@ -106,7 +108,7 @@ def segment(
         raise typer.BadParameter(f"{', '.join(unknown)}: choose among {', '.join(FORMATS)}", param_hint="--save")
     if camera is not None and finetune is None and adapt is None:
         finetune = False  # a camera does not wait
-    config = inference_config(preset, size, finetune, precision, quality, adapt)
+    config = inference_config(preset, size, finetune, precision, backend, quality, adapt)
     sources: list[Path | int] = [camera] if camera is not None else [*find_inputs(videos or [])]
     outputs = outputs_for(sources, output)
     jobs = [

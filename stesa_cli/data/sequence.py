@@ -13,7 +13,7 @@ from stesa_cli.errors import InputError
 from stesa_cli.files import natural
 from stesa_cli.masks import VOID, object_ids, read_mask
 
-FRAMES = {".jpg", ".jpeg", ".png", ".webp"}
+FRAMES = {".jpg", ".jpeg", ".png", ".webp", ".avif", ".bmp", ".tif", ".tiff"}
 ALIKE = 0.02  # by which the ratios of width to height of a mask and its frame may differ
 
 
@@ -93,7 +93,7 @@ class VideoSequence:
 
 def frames_in(folder: Path) -> tuple[Path, ...]:
     """The frames of a folder in natural order. Raises InputError when there is none, or one twice."""
-    frames = sorted(_pictures(folder, FRAMES), key=lambda path: natural(path.name.casefold()))
+    frames = sorted(pictures_in(folder), key=lambda path: natural(path.name.casefold()))
     if not frames:
         raise InputError("holds no frames", folder, "copy the sequence again, or take it out of the split's list")
     [(stem, count)] = Counter(path.stem for path in frames).most_common(1)
@@ -104,7 +104,7 @@ def frames_in(folder: Path) -> tuple[Path, ...]:
 
 def masks_of(frames: Sequence[Path], folder: Path) -> tuple[Path | None, ...]:
     """The PNG of each frame's name in a folder, None where there is none."""
-    found = {path.stem: path for path in _pictures(folder, {".png"})}
+    found = {path.stem: path for path in pictures_in(folder, {".png"})}
     return tuple(found.get(frame.stem) for frame in frames)
 
 
@@ -115,6 +115,7 @@ def misfit(mask: tuple[int, int], frame: tuple[int, int]) -> str:
     return "is {}×{}, but its frame {}×{}".format(*mask, *frame)
 
 
-def _pictures(folder: Path, suffixes: Collection[str]) -> list[Path]:
+def pictures_in(folder: Path, suffixes: Collection[str] = FRAMES) -> list[Path]:
+    """The files of a folder with one of these suffixes, in no order."""
     paths = folder.iterdir() if folder.is_dir() else ()
     return [path for path in paths if path.suffix.lower() in suffixes and path.name[0] != "."]

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stesa_cli.model.decoder import reduce
 from stesa_cli.model.motion import from_background
-from stesa_cli.model.network import OFF
+from stesa_cli.model.state import OFF
 from stesa_cli.runtime import download, upload
 
 REACH = 0.05

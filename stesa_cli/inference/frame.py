@@ -17,8 +17,9 @@ from stesa_cli.inference.crop import Box, Crop, around, union, whole
 from stesa_cli.inference.distractors import FilterContext, suppress_distractors, usual_area
 from stesa_cli.inference.refine import guided_upsampling
 from stesa_cli.masks import VOID, soft_aggregation
-from stesa_cli.model.network import MULTIPLE, Network, Prediction
-from stesa_cli.model.state import Features, State
+from stesa_cli.model.backend import Backend
+from stesa_cli.model.network import MULTIPLE
+from stesa_cli.model.state import Features, Prediction, State
 from stesa_cli.runtime import autocast, download, upload
 
 ENLARGED = 2.0
@@ -66,7 +67,7 @@ class Track:
 
 @torch.inference_mode()
 def next_frame(
-    network: Network,
+    network: Backend,
     config: InferenceConfig,
     track: Track,
     image: np.ndarray,
@@ -80,7 +81,7 @@ def next_frame(
     ``labels`` (H, W) uint8 holds the whole masks of the ``prompted`` objects; ``worker`` computes the optical flow
     while the encoder runs. To the device go the frame and the flow, from it come label map and confidence in one piece;
     a prompt, and a filter that works on the host, have a way of their own."""
-    device, frame = next(network.parameters()).device, image.shape[:2]
+    device, frame = network.device, image.shape[:2]
     crop, track = _cropped(track, labels, frame, config)
     ids = (*track.ids, *(i for i in prompted if i not in track.ids))
     size, now = _seen_size(frame, config), cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
@@ -161,7 +162,7 @@ def _filtered(
     config: InferenceConfig,
 ) -> tuple[Tensor, dict[int, float]]:
     """The objects' logits (1, O, h, w) float32 after the mask filters, and their usual areas after this frame."""
-    none = features.skips[-1].new_zeros(1, 0, *(2 * side for side in features.skips[-1].shape[2:]))
+    none = features.middle.new_zeros(1, 0, *(8 * side for side in features.middle.shape[2:]))
     logits = torch.cat([none, *(found.objects for found, _ in decoded)], 1).float()
     last = torch.cat([none, *(state.masks for _, state in decoded)], 1).float()
     context = FilterContext(track.ids, last, flow, dict(track.usual))
@@ -189,7 +190,7 @@ def _fixed(masks: Tensor, truth: Tensor, fixed: Tensor) -> Tensor:
 
 
 def _advanced(
-    network: Network,
+    network: Backend,
     features: Features,
     track: Track,
     states: list[State],

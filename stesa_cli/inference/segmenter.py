@@ -17,11 +17,13 @@ from stesa_cli.checkpoint import load_network
 from stesa_cli.errors import InputError, StesaError
 from stesa_cli.files import atomic
 from stesa_cli.inference import finetune
+from stesa_cli.inference.backends import find_backend
 from stesa_cli.inference.config import InferenceConfig
 from stesa_cli.inference.crop import Crop
 from stesa_cli.inference.frame import FrameResult, Group, Track, next_frame
 from stesa_cli.masks import object_ids
 from stesa_cli.model.attention import Memory, MemoryFrame
+from stesa_cli.model.backend import Backend
 from stesa_cli.model.network import MULTIPLE, Network
 from stesa_cli.model.state import State
 from stesa_cli.runtime import find_device, place
@@ -42,6 +44,8 @@ class Segmenter:
         self.device = find_device(device)
         self.network = self._loaded = network.eval()
         place(network, self.device)
+        self.backend: Backend | None = None
+        self.notes: list[str] = []
         memory = network.config.memory
         self.max_mem_frames = self.config.max_mem_frames or (memory.max_mem_frames if memory else 0)
         self._finetuned: dict[str, Tensor] = {}
@@ -64,7 +68,7 @@ class Segmenter:
         """Forget the video, and the weights that were finetuned to it, but where these are to be kept."""
         self._track = Track()
         if not keep_finetuned:
-            self.network, self._finetuned = self._loaded, {}
+            self._use({})
 
     def propagate(
         self,
@@ -111,7 +115,7 @@ class Segmenter:
         )
 
     def _use(self, finetuned: dict[str, Tensor]) -> None:
-        self.network, self._finetuned = self._loaded, finetuned
+        self.network, self._finetuned, self.backend = self._loaded, finetuned, None
         if finetuned:
             self.network = deepcopy(self._loaded)
             self.network.load_state_dict(finetuned, strict=False)
@@ -130,10 +134,13 @@ class Segmenter:
         prompted = [] if labels is None else _checked(image, labels)
         if not self.ids and not prompted:
             raise RuntimeError("the first step needs a label map")
+        if self.backend is None:
+            self.backend, note = find_backend(self.network, self.config)
+            self.notes = [note] if note else []
         while True:
             try:
                 result, self._track = next_frame(
-                    self.network, self.config, self._track, image, labels, prompted, self.max_mem_frames, self._worker
+                    self.backend, self.config, self._track, image, labels, prompted, self.max_mem_frames, self._worker
                 )
                 return result
             except torch.OutOfMemoryError:

@@ -41,7 +41,7 @@ class NonLocalBlock(nn.Module):
 
 @dataclass(frozen=True, eq=False)
 class MemoryFrame:
-    """A frame in memory with N = h·w positions at stride 16: ``key`` (B, N, K), ``value`` (B, O, N, V); ``prompted``
+    """A frame in memory with N = h·w positions at stride 16: ``key`` (B, N, K), ``value`` (B, N, O, V); ``prompted``
     where its mask is no prediction."""
 
     index: int
@@ -122,8 +122,8 @@ class SpaceTimeNonLocalBlock(nn.Module):
         # its logarithm, as steps of one size must move it as they move the other weights
         self.log_temperature, self.temperature_scale = nn.Parameter(torch.tensor(10.0).log()), temperature_scale
         self.log_locality = nn.Parameter(torch.tensor([16.0, 2.0]).log())  # of the newest frame, of the older ones
-        self.channels = values + self.FINE
-        if keys + PLACE > self.channels:
+        self.channels, self.key_channels = values + self.FINE, keys + PLACE
+        if self.key_channels > self.channels:
             raise ValueError(f"keys ({keys}) may not be wider than values + {self.FINE - PLACE}")
 
     def key(self, features: Tensor) -> Tensor:
@@ -139,28 +139,35 @@ class SpaceTimeNonLocalBlock(nn.Module):
 
     def value(self, features: Tensor, masks: Tensor, others: Tensor) -> Tensor:
         """Features (B, C, h, w), soft masks of the objects and, to each, of all others together, both (B, O, 4h, 4w) in
-        [0, 1] -> values (B, O, h·w, V)."""
+        [0, 1] -> values (B, h·w, O, V)."""
         objects = masks.shape[1]
         fine, others = (F.pixel_unshuffle(m.flatten(0, 1).unsqueeze(1), 4) for m in (masks, others))
         repeated = features.repeat_interleave(objects, 0)
         learned = self.to_value(torch.cat([repeated, fine.to(features.dtype), others.to(features.dtype)], 1))
         values = torch.cat([learned, fine.to(learned.dtype)], 1)
-        return values.flatten(2).transpose(1, 2).contiguous().unflatten(0, (-1, objects))
+        return values.flatten(2).unflatten(0, (-1, objects)).permute(0, 3, 1, 2).contiguous()
 
-    def readout(self, key: Tensor, memory: Memory) -> Tensor:
-        """The frame's keys (B, N, K + 4) -> the readout of each object's memory, (B, O, N, V)."""
+    def gathered(self, memory: Memory) -> tuple[Tensor, Tensor]:
+        """What ``readout`` needs of a memory of M frames: keys (B, M·N, K + 4), and values (B, M·N, O, V)."""
         newest, older = self.log_locality.exp()
         weights = [older] * (len(memory.frames) - 1) + [newest]
         keys = [_weighted(frame.key, weight) for frame, weight in zip(memory.frames, weights, strict=True)]
+        return torch.cat(keys, 1), torch.cat([frame.value for frame in memory.frames], 1)
+
+    def readout(self, key: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """The frame's keys (B, N, K + 4), and what is ``gathered`` -> the readout of each object's memory,
+        (B, N, O, V)."""
         looks, x, y, square, one = _parts(key)
         temperature = self.log_temperature.exp() * (1.0 if self.training else self.temperature_scale)
         # times a position of the memory: 2·xx' + 2·yy' - (x'² + y'²) - (x² + y²), the squared distance below zero
         query = torch.cat([looks * temperature, 2 * x, 2 * y, -one, -square], -1)
-        value = torch.cat([frame.value for frame in memory.frames], -2)
-        # keys of the values' width, laid out in a row: with these the fused kernel runs, three times as fast
-        room, each = (0, value.shape[-1] - key.shape[-1]), (-1, value.shape[1], -1, -1)
-        query, every = (F.pad(part, room)[:, None].expand(each) for part in (query, torch.cat(keys, -2)))
-        return F.scaled_dot_product_attention(query, every, value, scale=1.0)
+        # the values of all objects side by side, so that the affinities are computed once
+        value = values.flatten(2)
+        if not torch.jit.is_tracing():  # PyTorch's fused kernel wants keys as wide as values
+            room = 0, value.shape[-1] - key.shape[-1]
+            query, keys = F.pad(query, room), F.pad(keys, room)
+        read = F.scaled_dot_product_attention(query[:, None], keys[:, None], value[:, None], scale=1.0)[:, 0]
+        return read.unflatten(-1, values.shape[2:])
 
 
 def _weighted(key: Tensor, weight: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The decoder: a hierarchy of recurrent cells from coarse to fine, run once per object in the order of the objects."""
+"""The paper's decoder: a hierarchy of recurrent cells from coarse to fine, run once per object, in their order."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -7,9 +7,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from stesa_cli.model.state import Hidden, State
+
 Reduction = Literal["max", "area"]
-Hidden = list[list[Tensor]]
-"""The hidden states of one frame, per level (coarse to fine) and object, each (B, C, h, w)."""
 
 
 def reduce(masks: Tensor, factor: int, reduction: Reduction) -> Tensor:
@@ -46,15 +46,14 @@ class Decoder(nn.Module):
     def forward(
         self,
         skips: list[Tensor],
-        masks: Tensor,
+        state: State,
         readout: Tensor | None,
-        temporal: Hidden | None,
         motion: list[Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor | None, Hidden]:
-        """``skips`` coarse to fine; ``masks`` (B, O, H/2, W/2) of the previous frame; ``readout`` (B, O, V, h, w) from
-        the memory; ``temporal`` the hidden states of the previous frame; ``motion`` (B, O, C, h, w) is added to the
-        coarsest skips. Returns the logits (B, O, H/2, W/2), the auxiliary logits (B, O, h, w) or None, and the new
-        hidden states."""
+    ) -> tuple[Tensor, tuple[Tensor, ...], Hidden]:
+        """``skips`` coarse to fine; the ``state`` of the last frame; ``readout`` (B, O, V, h, w) from the memory;
+        ``motion`` (B, O, C, h, w) is added to the coarsest skips. Returns the logits (B, O, H/2, W/2), the auxiliary
+        logits (B, O, h, w) or none, and the new hidden states."""
+        masks, temporal = state.masks, state.hidden
         objects = masks.shape[1]
         pyramid = [reduce(masks, 2 ** (4 - level), self.reduction) for level in range(len(skips))]
         zeros = [s.new_zeros(s.shape[0], c, *s.shape[2:]) for s, c in zip(skips, self.hidden, strict=True)]
@@ -72,10 +71,9 @@ class Decoder(nn.Module):
                 spatial[k], cell[k] = recurrence(torch.cat(parts, 1), spatial[k], before, cell[k])
                 hidden[k].append(spatial[k])
         logits = _predict(self.out, [upsample(h, masks.shape[2:]) for h in hidden[-1]])
-        auxiliary = None
-        if self.auxiliary is not None and self.auxiliary_out is not None:
-            auxiliary = _predict(self.auxiliary_out, hidden[self.auxiliary])
-        return logits, auxiliary, hidden
+        if self.auxiliary is None or self.auxiliary_out is None:
+            return logits, (), hidden
+        return logits, (_predict(self.auxiliary_out, hidden[self.auxiliary]),), hidden
 
 
 def _predict(out: nn.Module, objects: list[Tensor]) -> Tensor:

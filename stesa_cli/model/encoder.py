@@ -1,4 +1,4 @@
-"""The encoder: a timm backbone that turns a frame into features at strides 4, 8, 16 and 32."""
+"""The encoder: a timm backbone that turns a frame into features at strides 2 (where asked), 4, 8, 16 and 32."""
 
 import importlib
 from typing import Any, cast
@@ -14,8 +14,9 @@ STRIDES = (4, 8, 16, 32)
 
 
 class Encoder(nn.Module):
-    """Images (B, 3, H, W) float in [0, 1], RGB, H and W multiples of 32 -> one feature map per stride of STRIDES,
-    fine to coarse. The backbone's own mean and standard deviation are applied inside.
+    """Images (B, 3, H, W) float in [0, 1], RGB, H and W multiples of 32 -> one feature map per stride of STRIDES, and
+    before these of stride 2 where ``fine``, fine to coarse. The backbone's own mean and standard deviation are applied
+    inside.
 
     ``imagenet`` fills it with ImageNet weights; ``fold`` freezes the batch norms by folding them into the convolutions
     before them, which saves a sixth of a training step and of a frame. Raises ConfigError for an unknown backbone."""
@@ -23,11 +24,11 @@ class Encoder(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, name: str, imagenet: bool = False, fold: bool = False) -> None:
+    def __init__(self, name: str, imagenet: bool = False, fold: bool = False, fine: bool = False) -> None:
         super().__init__()
         try:
             strides = _features(name).feature_info.reduction()
-            levels = tuple(strides.index(stride) for stride in STRIDES)
+            levels = tuple(strides.index(stride) for stride in ((2, *STRIDES) if fine else STRIDES))
         except (RuntimeError, ValueError, AttributeError) as error:
             raise ConfigError(f"timm has no encoder {name!r} with strides {STRIDES}", "encoder") from error
         self.backbone = _features(name, out_indices=levels)

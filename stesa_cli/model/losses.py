@@ -4,7 +4,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stesa_cli.masks import VOID, one_hot
-from stesa_cli.model.network import Prediction
+from stesa_cli.model.state import Prediction
 
 
 def clip_losses(
@@ -38,10 +38,10 @@ def clip_losses(
             add("cross_entropy", cross_entropy, bootstrapped_cross_entropy(logits, targets, fraction))
         if soft_iou:
             add("soft_iou", soft_iou, soft_iou_loss(logits.softmax(1)[:, 1:], truth, valid))
-        if prediction.auxiliary is not None:
-            small = F.interpolate(truth, size=prediction.auxiliary.shape[2:], mode="area")
-            loss = soft_iou_loss(prediction.auxiliary.float().sigmoid(), small, valid)
-            add("auxiliary", auxiliary, loss)
+        for level in prediction.auxiliary:
+            small = F.interpolate(truth, size=level.shape[2:], mode="area")
+            loss = soft_iou_loss(level.float().sigmoid(), small, valid)
+            add("auxiliary", auxiliary / len(prediction.auxiliary), loss)
     return sums
 
 

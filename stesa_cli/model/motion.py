@@ -9,13 +9,13 @@ from stesa_cli.model.decoder import reduce, upsample
 PIXEL = 1 / 480
 """The unit of motion, in heights of the frame."""
 ROUNDS = 3
-CHANNELS = 5
+CUES = 5
 
 
 def relative_motion(flow: Tensor, masks: Tensor, present: Tensor) -> Tensor:
     """For warped masks (B, O, H, W) in [0, 1] and the sum of those of all objects, ``present`` (B, 1, H, W): how far
     each pixel's motion is from the background's and from the object's mean, how badly the flow explains it, the mask
-    itself, and how far the pixel is from the object, (B, O, CHANNELS, H / 4, W / 4) float32. The ``flow`` (B, 3, h, w)
+    itself, and how far the pixel is from the object, (B, O, CUES, H / 4, W / 4) float32. The ``flow`` (B, 3, h, w)
     is that of ``data.flow.optical_flow``.
 
     Differences of motion are logarithms, log(1 + pixels at 480 lines). The background's motion is the affine one that
@@ -76,9 +76,7 @@ class MotionPyramid(nn.Module):
     def __init__(self, channels: int, skips: tuple[int, ...]) -> None:
         super().__init__()
         fine, middle, coarse = channels, 2 * channels, 2 * channels
-        self.down = nn.ModuleList(
-            [_convolved(CHANNELS, fine), _convolved(fine, middle, 2), _convolved(middle, coarse, 2)]
-        )
+        self.down = nn.ModuleList([_convolved(CUES, fine), _convolved(fine, middle, 2), _convolved(middle, coarse, 2)])
         self.up = nn.ModuleList([_convolved(coarse + middle, middle), _convolved(middle + fine, fine)])
         self.skips = nn.ModuleList(nn.Conv2d(w, s, 1) for w, s in zip((coarse, middle, fine), skips[:3], strict=True))
         for parameter in self.skips.parameters():
@@ -86,7 +84,7 @@ class MotionPyramid(nn.Module):
         self.out = nn.Conv2d(fine, 1, 3, padding=1)
 
     def forward(self, cues: Tensor) -> tuple[list[Tensor], Tensor]:
-        """(B, O, CHANNELS, H / 8, W / 8) -> per level, coarse to fine, (B, O, C, h, w); logits (B, O, H / 8, W / 8)."""
+        """(B, O, CUES, H / 8, W / 8) -> per level, coarse to fine, (B, O, C, h, w); logits (B, O, H / 8, W / 8)."""
         maps = [cues.flatten(0, 1).contiguous(memory_format=torch.channels_last)]
         for down in self.down:
             maps.append(down(maps[-1]))

@@ -1,27 +1,25 @@
 """The whole network, top to bottom: encoder, non-local blocks, skips, recurrent decoder, one step a frame."""
 
-from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
-import torch.nn.functional as F
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from stesa_cli.config import Config
-from stesa_cli.masks import soft_aggregation
-from stesa_cli.model.attention import Memory, MemoryFrame, NonLocalBlock, Pairwise, SpaceTimeNonLocalBlock
-from stesa_cli.model.decoder import Decoder, Reduction, reduce
+from stesa_cli.model.attention import NonLocalBlock, Pairwise, SpaceTimeNonLocalBlock
+from stesa_cli.model.backend import Backend
+from stesa_cli.model.decoder import Decoder, Reduction
 from stesa_cli.model.encoder import Encoder
-from stesa_cli.model.motion import MotionPyramid, relative_motion
+from stesa_cli.model.motion import MotionPyramid
+from stesa_cli.model.object_decoder import FINE, ObjectDecoder
 from stesa_cli.model.recurrence import ConvGRU, ConvLSTM
-from stesa_cli.model.state import Features, State
+from stesa_cli.model.state import Features, Hidden, Prediction, State
+from stesa_cli.model.unroll import unroll
 
 MULTIPLE = 32
 """Heights and widths of the network's input are multiples of this, the coarsest stride."""
-OFF = -30.0
-"""The logit of an object that is not there."""
 
 
 class MemoryConfig(Config):
@@ -55,6 +53,10 @@ class ModelConfig(Config):
     aggregate: bool = False
     """Objects compete by soft aggregation inside the network, not only where the final label is chosen."""
     memory: MemoryConfig | None = None
+    objects: Literal["sequence", "together"] = "sequence"
+    """One object after another, each seeing the state of the one before, as the paper has it; or all ``together`` in
+    the default's decoder (``ObjectDecoder``), which the settings of the recurrence, of the mask reduction and of the
+    auxiliary loss do not concern."""
     flow: bool = False
     """Masks and hidden states of the last frame are warped along the optical flow before they are used."""
     motion: int = Field(0, ge=0)
@@ -70,51 +72,39 @@ class ModelConfig(Config):
             raise ValueError("reset_gates, states, candidate and carry are settings of recurrence = 'gru'")
         if self.motion and not self.flow:
             raise ValueError("motion needs flow = true")
+        if self.objects == "together" and (self.memory is None or self.auxiliary or self.motion):
+            raise ValueError("objects = 'together' needs a memory, auxiliary = false and motion = 0")
         if self.motion and self.auxiliary:
             raise ValueError("motion has an auxiliary loss of its own: set auxiliary = false")
         return self
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """Of one frame: ``logits`` (B, O + 1, H/2, W/2), background first, whose softmax is the probability of each label;
-    ``objects`` (B, O, H/2, W/2) logits of each object alone; ``auxiliary`` (B, O, h, w) logits or None."""
+class Network(nn.Module, Backend):
+    """STESA in PyTorch: frame by frame (see ``Backend``), or, for training, ``forward`` with whole clips."""
 
-    logits: Tensor
-    objects: Tensor
-    auxiliary: Tensor | None
-
-
-@dataclass(frozen=True)
-class _Group:
-    """Objects of a batch of clips that enter in one frame: their ``slots`` (B, N) among all O, and their state."""
-
-    slots: Tensor
-    state: State
-
-
-class Network(nn.Module):
-    """STESA: ``start`` with a frame and the masks of its objects, then ``decode`` and ``advance`` frame by frame.
-    Objects that enter later have a state of their own; ``forward`` does all this for whole clips."""
+    name = "torch"
 
     def __init__(self, config: ModelConfig, imagenet: bool = False) -> None:
         super().__init__()
         self.config = config
-        self.encoder = Encoder(config.encoder, imagenet, config.fold_batch_norm)
+        together = config.objects == "together"
+        self.encoder = Encoder(config.encoder, imagenet, config.fold_batch_norm, together)
         coarse_to_fine = self.encoder.channels[::-1]
         self.nlb_level = {"none": None, "res5": 0, "res4": 1, "res3": 2}[config.nlb]
         if self.nlb_level is not None:
             self.nlb = NonLocalBlock(coarse_to_fine[self.nlb_level], config.pairwise)
-        self.skips = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(c, s, 3, padding=1, bias=False), nn.BatchNorm2d(s))
-            for c, s in zip(coarse_to_fine, config.skips, strict=True)
-        )
-        self.memory = None
+        widths = (*config.skips, FINE) if together else config.skips
+        self.skips = nn.ModuleList(_skip(c, s, nonlinear=together) for c, s in zip(coarse_to_fine, widths, strict=True))
+        self.memory = self.motion = None
         if config.memory is not None:
             memory = config.memory
             self.memory = SpaceTimeNonLocalBlock(
                 coarse_to_fine[1], memory.keys, memory.values, memory.temperature_scale
             )
+        read = self.memory.channels if self.memory else 0
+        if together:
+            self.decoder: nn.Module = ObjectDecoder(config.skips, config.hidden, read)
+            return
         make_cell: Any = ConvLSTM
         if config.recurrence == "gru":
             make_cell = partial(ConvGRU, **config.model_dump(include={"reset_gates", "states", "candidate", "carry"}))
@@ -123,13 +113,17 @@ class Network(nn.Module):
             config.hidden,
             make_cell,
             config.mask_reduction,
-            memory_channels=self.memory.channels if self.memory else 0,
+            memory_channels=read,
             auxiliary=self.nlb_level if config.auxiliary else None,
         )
-        self.motion = MotionPyramid(config.motion, config.skips) if config.motion else None
+        if config.motion:
+            self.motion = MotionPyramid(config.motion, config.skips)
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.parameters()).device
 
     def encode(self, images: Tensor) -> Features:
-        """Images (B, 3, H, W) float in [0, 1], RGB, H and W multiples of 32."""
         levels = self.encoder(images)[::-1]
         middle = levels[1]
         if self.nlb_level is not None:
@@ -154,101 +148,25 @@ class Network(nn.Module):
         (B, T, O + 1, h, w) in [0, 1]: where the background or an object takes the place of what is propagated.
         Every clip has an object in frame 0.
         Returns the predictions of the frames after the first, each of the objects that entered before it."""
-        encoded = self.encode(frames.transpose(0, 1).flatten(0, 1).contiguous(memory_format=torch.channels_last))
-        first, *others = encoded.split(len(frames))
-        truth = reduce(masks.flatten(0, 1), 2, "area").unflatten(0, masks.shape[:2])
-        # how many objects a clip gets in each frame, at most
-        most = (prompted[..., None] == torch.arange(masks.shape[1], device=prompted.device)).sum(1).amax(0).tolist()
-        groups, predictions = [self._enter(first, truth[:, 0], prompted == 0, most[0])], []
-        for t, features in enumerate(others, 1):
-            to_last = None if flow is None else flow[:, t - 1]
-            decoded = [self.decode(features, group.state, to_last) for group in groups]
-            objects = _joined(groups, [found.objects for found, _ in decoded], prompted.shape[1])
-            each = [found.auxiliary for found, _ in decoded if found.auxiliary is not None]
-            auxiliary = _joined(groups, each, prompted.shape[1]) if each else None
-            predictions.append(Prediction(soft_aggregation(objects), objects, auxiliary))
-            propagated = predictions[-1].logits.softmax(1)[:, 1:] if self.config.aggregate else objects.sigmoid()
-            # of objects not prompted yet the truth is nothing; objects prompted now take their pixels from the others
-            fixed = (teacher_forcing[:, t, None] | (prompted >= t))[..., None, None]
-            propagated = propagated * (1 - (truth[:, t] * fixed).sum(1, keepdim=True))
-            propagated = torch.where(fixed, truth[:, t], propagated)
-            if flaws is not None:
-                flaw = F.interpolate(flaws[:, t], propagated.shape[2:], mode="bilinear")
-                sound = 1 - flaw.sum(1, keepdim=True)
-                propagated = propagated * sound + flaw[:, 1:]
-                # what the states know there would give it away
-                decoded = [(found, state.faded(sound)) for found, state in decoded]
-            present = propagated.sum(1, keepdim=True)
-            for at, (group, (_, state)) in enumerate(zip(groups, decoded, strict=True)):
-                own = _chosen(propagated, group.slots)
-                groups[at] = replace(group, state=self.advance(features, state, own, present))
-            if most[t]:
-                groups.append(self._enter(features, propagated, prompted == t, most[t]))
-        return predictions
+        return unroll(self, frames, masks, prompted, teacher_forcing, flow, flaws)
 
-    def _enter(self, features: Features, masks: Tensor, prompted: Tensor, most: int) -> _Group:
-        """A group of the objects that are ``prompted`` (B, O) bool in a frame with masks (B, O, H/2, W/2), ``most`` a
-        clip; where a clip has fewer, the rest is not valid."""
-        slots = (~prompted).int().argsort(stable=True, dim=1)[:, :most]
-        present, valid = masks.sum(1, keepdim=True), prompted.gather(1, slots)
-        return _Group(slots, self.start(features, _chosen(masks, slots), valid, present)[1])
-
-    def start(
-        self,
-        features: Features,
-        masks: Tensor,
-        valid: Tensor | None = None,
-        present: Tensor | None = None,
-        max_mem_frames: int | None = None,
-    ) -> tuple[Prediction, State]:
-        """The first frame with its prompted masks (B, O, H/2, W/2) in [0, 1]: warms the hidden states up, fills the
-        memory. ``present`` as in ``advance``; ``max_mem_frames`` as in ``Memory``, if not as the config says."""
-        valid = masks.new_ones(masks.shape[:2], dtype=torch.bool) if valid is None else valid
-        present = masks.sum(1, keepdim=True) if present is None else present
-        config = self.config.memory
-        memory = Memory(config.mem_every, max_mem_frames or config.max_mem_frames) if config else None
-        state = self.advance(features, State(masks, valid, present, memory=memory), masks, present, prompted=True)
-        return self.decode(features, state)
-
-    def decode(self, features: Features, state: State, flow: Tensor | None = None) -> tuple[Prediction, State]:
-        """What the frame shows of the objects of ``state``, and that warped to it, with new hidden states; ``flow``
-        (B, 3, h, w) to the frame of ``state``, None for that frame itself or a network without it. With motion,
-        ``auxiliary`` is what that tells."""
-        readout = motion = by_motion = None
-        if flow is not None and self.config.flow:
-            state = state.warped(flow[:, :2])
-            if self.motion is not None:
-                motion, by_motion = self.motion(relative_motion(flow, state.masks, state.present))
+    def decoded(
+        self, features: Features, state: State, cues: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, ...], Hidden]:
+        readout, motion = None, cues
         if self.memory is not None and state.memory is not None and features.key is not None:
-            readout = self.memory.readout(features.key, state.memory).transpose(2, 3)
+            readout = self.memory.readout(features.key, *self.memory.gathered(state.memory)).permute(0, 2, 3, 1)
             readout = readout.unflatten(-1, features.middle.shape[2:])
-        objects, auxiliary, hidden = self.decoder(features.skips, state.masks, readout, state.hidden, motion)
-        objects = objects.float().masked_fill(~state.valid[..., None, None], OFF)
-        prediction = Prediction(soft_aggregation(objects), objects, auxiliary if by_motion is None else by_motion)
-        return prediction, replace(state, hidden=hidden)
+        told: tuple[Tensor, ...] = ()
+        if self.motion is not None and cues is not None:
+            motion, *told = self.motion(cues)
+        objects, levels, hidden = self.decoder(features.skips, state, readout, motion)
+        return objects, (*told, *levels), hidden
 
-    def advance(
-        self, features: Features, state: State, masks: Tensor, present: Tensor, prompted: bool = False
-    ) -> State:
-        """Propagate ``masks`` (B, O, H/2, W/2) of this frame, predicted or ``prompted``, to the next, and write them to
-        the memory. ``present`` (B, 1, H/2, W/2) is the sum of the masks of all objects, those of other states too."""
-        memory = state.memory
-        if self.memory is not None and memory is not None and features.key is not None:
-            fine, others = (reduce(m, 2, "area") for m in (masks, (present - masks).clamp(0, 1)))
-            value = self.memory.value(features.middle, fine, others)
-            memory = memory.write(MemoryFrame(state.frames, features.key, value, prompted))
-        return replace(state, masks=masks, present=present, memory=memory, frames=state.frames + 1)
+    def written(self, features: Features, masks: Tensor, others: Tensor) -> Tensor:
+        return cast(SpaceTimeNonLocalBlock, self.memory).value(features.middle, masks, others)
 
 
-def _chosen(masks: Tensor, slots: Tensor) -> Tensor:
-    """Masks (B, O, h, w) -> those in slots (B, N), (B, N, h, w)."""
-    return masks.take_along_dim(slots[..., None, None], 1)
-
-
-def _joined(groups: list[_Group], parts: list[Tensor], objects: int) -> Tensor:
-    """Logits (B, N, h, w) of each group as those of all ``objects`` (B, O, h, w)."""
-    whole = parts[0].new_full((len(parts[0]), objects, *parts[0].shape[2:]), OFF)
-    for group, part in zip(groups, parts, strict=True):
-        slots = group.slots[..., None, None].expand_as(part)
-        whole = whole.scatter(1, slots, torch.where(group.state.valid[..., None, None], part, whole.gather(1, slots)))
-    return whole
+def _skip(inputs: int, outputs: int, nonlinear: bool) -> nn.Module:
+    layers = [nn.Conv2d(inputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs)]
+    return nn.Sequential(*layers, *([nn.ReLU(inplace=True)] if nonlinear else []))

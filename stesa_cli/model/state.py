@@ -8,7 +8,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from stesa_cli.model.attention import Memory
-from stesa_cli.model.decoder import Hidden
+
+OFF = -30.0
+"""The logit of an object that is not there."""
+Hidden = list[list[Tensor]]
+"""The hidden states of one frame, per level (coarse to fine): of each object, each (B, C, h, w), or of all of them in
+one, (B·O, C, h, w)."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,16 @@ class Features:
 
 
 @dataclass(frozen=True)
+class Prediction:
+    """Of one frame: ``logits`` (B, O + 1, H/2, W/2), background first, whose softmax is the probability of each label;
+    ``objects`` (B, O, H/2, W/2) logits of each object alone; ``auxiliary`` logits of coarser levels, (B, O, h, w)."""
+
+    logits: Tensor
+    objects: Tensor
+    auxiliary: tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
 class State:
     """What a frame hands to the next: the propagated ``masks`` (B, O, H/2, W/2) in [0, 1], which objects are real,
     ``valid`` (B, O) bool, ``present`` (B, 1, H/2, W/2), the sum of the masks of all objects, those of other states too,
@@ -39,6 +54,11 @@ class State:
     hidden: Hidden | None = None
     memory: Memory | None = None
     frames: int = 0
+
+    @property
+    def others(self) -> Tensor:
+        """To each object the masks of all others together, (B, O, H/2, W/2) in [0, 1]."""
+        return (self.present - self.masks).clamp(0, 1)
 
     def recropped(self, scale: tuple[float, float], shift: tuple[float, float]) -> "State":
         """As another part of the frame has it: ``scale`` (y, x) times as large as the part that was seen, its centre
@@ -71,6 +91,7 @@ class State:
         hidden = []
         for level in self.hidden or []:
             of = F.interpolate(share, level[0].shape[2:], mode="bilinear", antialias=True)
+            of = of.repeat_interleave(len(level[0]) // len(of), 0)
             hidden.append([maps * of.to(maps.dtype) for maps in level])
         return replace(self, hidden=hidden)
 
@@ -78,7 +99,8 @@ class State:
         """Masks and hidden states read where ``grid`` (B or 1, h, w, 2), x and y in -1 to 1, says of each size."""
 
         def read(maps: list[Tensor]) -> list[Tensor]:
-            places = grid(maps[0].shape[2:]).expand(len(maps[0]), -1, -1, -1)
+            places = grid(maps[0].shape[2:])
+            places = places.repeat_interleave(len(maps[0]) // len(places), 0)
             return [F.grid_sample(each.float(), places, align_corners=False).to(each.dtype) for each in maps]
 
         masks, present = read([self.masks, self.present])

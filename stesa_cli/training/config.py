@@ -21,6 +21,7 @@ SOURCES: dict[str, Callable[[Path], list[VideoSequence]]] = {
     "youtube-vos": youtube_vos.sequences,
     "stills": stills.sequences,
 }
+"""Any other name is that of a folder below the data root (see ``data.folder``)."""
 Rate = Annotated[float, Field(ge=0)]
 Weight = Annotated[float, Field(gt=0)]
 
@@ -49,8 +50,6 @@ class StageConfig(Config):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
-        if unknown := self.sources.keys() - SOURCES.keys():
-            raise ValueError(f"unknown sources {', '.join(sorted(unknown))}: choose among {', '.join(SOURCES)}")
         return self
 
     def rate(self, step: int) -> float:
@@ -69,7 +68,7 @@ class TrainConfig(Config):
     initial: str | None = None
     """Weights to begin with: the name of shipped ones, or a file. Without it, ImageNet's and random ones."""
     frozen: tuple[str, ...] = ()
-    """Prefixes of parameter names that are not trained."""
+    """How the names of parameters begin that are not trained; ``*`` stands for anything."""
     optimizer: Literal["adamw", "adam"] = "adamw"
     weight_decay: float = 1e-4
     ema: float = Field(0.998, ge=0, lt=1)
@@ -77,7 +76,8 @@ class TrainConfig(Config):
     soft_iou: float = 1.0
     auxiliary: float = 1.0
     held_out: tuple[str, ...] = ()
-    """Training sequences to validate on instead: of the sources, else of DAVIS-2016."""
+    """Sequences to validate on and not to train on, by name or pattern such as ``0*7``: of the sources, else of
+    DAVIS-2016. Stills are only kept from training."""
     validation_clips: int = Field(8, ge=1)
     """Clips of these whose loss is measured; the same at every validation of a stage."""
     validate_every: int = Field(500, ge=1)

@@ -6,7 +6,7 @@ from torch import Tensor
 from stesa_cli.data.clip import ClipBatch
 from stesa_cli.masks import VOID, label_map
 from stesa_cli.model.decoder import upsample
-from stesa_cli.model.network import Prediction
+from stesa_cli.model.state import Prediction
 from stesa_cli.video.overlay import overlay
 
 

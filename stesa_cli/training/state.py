@@ -2,6 +2,7 @@
 the weights that a stage with a blend began with."""
 
 from collections.abc import Callable
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,13 @@ def make_network(config: RunConfig, new: bool) -> Network:
     if not any(stage.encoder_rate for stage in config.stages):
         frozen.append("encoder.")
     for name, parameter in network.named_parameters():
-        parameter.requires_grad_(not any(name.startswith(prefix) for prefix in frozen))
+        parameter.requires_grad_(not any(begins(name, pattern) for pattern in frozen))
     return network
+
+
+def begins(name: str, pattern: str) -> bool:
+    """Whether a parameter's name begins as the pattern says."""
+    return fnmatchcase(name, f"{pattern}*")
 
 
 class TrainingState:

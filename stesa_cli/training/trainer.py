@@ -19,7 +19,8 @@ from stesa_cli.data.sampling import ClipDataset
 from stesa_cli.errors import ConfigError, Problems, StesaError
 from stesa_cli.masks import one_hot
 from stesa_cli.model.losses import clip_losses
-from stesa_cli.model.network import Network, Prediction
+from stesa_cli.model.network import Network
+from stesa_cli.model.state import Prediction
 from stesa_cli.runtime import Precision, find_device, place, resolved
 from stesa_cli.training.batch_norm import share_batch_norm
 from stesa_cli.training.batches import Share, load_batches
@@ -27,7 +28,7 @@ from stesa_cli.training.config import RunConfig, StageConfig
 from stesa_cli.training.data import open_data
 from stesa_cli.training.preview import draw_batch
 from stesa_cli.training.run_folder import Report, RunFolder, Validation, listing
-from stesa_cli.training.state import TrainingState, make_network
+from stesa_cli.training.state import TrainingState, begins, make_network
 from stesa_cli.training.validation import mean_region_similarity
 
 EXTRA = ("accelerate", "tensorboard")
@@ -249,7 +250,7 @@ def _unfitting(config: RunConfig, network: Network) -> list[str]:
     problems = [
         f"train.frozen: no parameter's name begins with {prefix!r}"
         for prefix in config.train.frozen
-        if not any(name.startswith(prefix) for name in names)
+        if not any(begins(name, prefix) for name in names)
     ]
     for number, stage in enumerate(config.stages, 1):
         if stage.batch % processes:

@@ -1,5 +1,8 @@
 """The held-out sequences as one number, while training."""
 
+from collections import defaultdict
+from pathlib import Path
+
 import numpy as np
 
 from stesa_cli.data.sequence import VideoSequence
@@ -21,22 +24,24 @@ def can_validate(sequence: VideoSequence) -> bool:
 
 
 def mean_region_similarity(network: Network, sequences: list[VideoSequence]) -> tuple[float, list[str]]:
-    """Mean J over objects of the first FRAMES frames of each sequence, at network size SIZE, without finetuning; and
-    what is wrong with the sequences that cannot be read. Raises InputError when none can."""
+    """Mean J over objects of the first FRAMES frames of each sequence, at network size SIZE, without finetuning, every
+    data set one part of the mean, however many sequences it has; and what is wrong with the sequences that cannot be
+    read. Raises InputError when none can."""
     training = network.training
-    config = InferenceConfig(size=SIZE, finetune=False)
-    segmenter = Segmenter(network, config, device=str(next(network.parameters()).device))
-    means: list[float] = []
+    config = InferenceConfig(size=SIZE, finetune=False, backend="torch")
+    segmenter = Segmenter(network, config, device=str(network.device))
+    means: dict[Path, list[float]] = defaultdict(list)
     unreadable: list[str] = []
     for sequence in sequences:
         try:
-            means.extend(_similarities(segmenter, sequence))
+            found = _similarities(segmenter, sequence)
+            means[sequence.frames[0].parents[1]].extend(found)
         except InputError as error:
             unreadable.append(str(error))
     network.train(training)
     if not means:
         raise InputError("; ".join(["no held-out sequence can be read", *unreadable]))
-    return float(np.mean(means)), unreadable
+    return float(np.mean([np.mean(of_set) for of_set in means.values()])), unreadable
 
 
 def _similarities(segmenter: Segmenter, sequence: VideoSequence) -> np.ndarray:

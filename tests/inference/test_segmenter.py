@@ -227,14 +227,14 @@ def test_many_objects_go_through_in_chunks(segmenter, monkeypatch):
 def test_a_gpu_out_of_memory_halves_the_memory_then_says_so(segmenter, monkeypatch):
     segmenter.max_mem_frames = 6
     segmenter.start(IMAGE, LABELS)
-    readout = segmenter.network.memory.readout
+    gathered = segmenter.backend.memory.gathered
 
-    def limited(key, memory):
+    def limited(memory):
         if memory.max_mem_frames > room:
             raise torch.OutOfMemoryError("CUDA out of memory")
-        return readout(key, memory)
+        return gathered(memory)
 
-    monkeypatch.setattr(segmenter.network.memory, "readout", limited)
+    monkeypatch.setattr(segmenter.backend.memory, "gathered", limited)
     room = 2
     for _ in range(8):
         segmenter.step(IMAGE)

@@ -6,7 +6,7 @@ from torch import Tensor
 from stesa_cli.masks import one_hot, soft_aggregation
 from stesa_cli.model.decoder import reduce
 from stesa_cli.model.losses import clip_losses
-from stesa_cli.model.network import OFF, Prediction
+from stesa_cli.model.state import OFF, Prediction
 
 LABELS = torch.zeros(1, 4, 16, 24, dtype=torch.uint8)
 LABELS[:, :, 2:8, 2:10] = 1
@@ -20,7 +20,7 @@ def predictions(labels: Tensor, **shown: list[int]) -> list[Prediction]:
         masks = reduce(one_hot(labels[:, t], [1, 2]), 2, "max")
         masks[:, 1] *= t in shown["second"]
         objects = (masks * 2 - 1) * -OFF
-        found.append(Prediction(soft_aggregation(objects), objects, reduce(objects, 2, "max")))
+        found.append(Prediction(soft_aggregation(objects), objects, (reduce(objects, 2, "max"),)))
     return found
 
 

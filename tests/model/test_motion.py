@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from stesa_cli.model.motion import CHANNELS, MotionPyramid, relative_motion
+from stesa_cli.model.motion import CUES, MotionPyramid, relative_motion
 from stesa_cli.model.network import ModelConfig, Network
 from tests.networks import MODEL, tiny_network
 
@@ -28,7 +28,7 @@ def cues_of(flow: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
 def test_what_moves_with_an_object_is_told_from_the_background(scale):
     flow, masks = scene(96 * scale, 128 * scale)
     cues = cues_of(flow, masks)
-    assert cues.shape == (1, 2, CHANNELS, 24 * scale, 32 * scale) and cues.dtype == torch.float32
+    assert cues.shape == (1, 2, CUES, 24 * scale, 32 * scale) and cues.dtype == torch.float32
     from_background, from_object, error, mask, away = cues[0, 0]
 
     def of(cue: torch.Tensor, rows: slice, columns: slice) -> torch.Tensor:
@@ -70,14 +70,14 @@ def test_a_new_pyramid_adds_nothing_and_a_trained_one_something():
     without.load_state_dict({k: v for k, v in network.state_dict().items() if not k.startswith("motion.")})
     for found, expected in zip(network(*clip), without(*clip), strict=True):
         assert torch.equal(found.logits, expected.logits)
-        assert found.auxiliary.shape == (1, 2, 8, 12) and expected.auxiliary is None
+        assert found.auxiliary[0].shape == (1, 2, 8, 12) and not expected.auxiliary
     for skip in network.motion.skips:
         torch.nn.init.normal_(skip.weight)
     assert all((a.logits != b.logits).any() for a, b in zip(network(*clip), without(*clip), strict=True))
 
 
 def test_the_pyramid_fits_the_coarsest_skips():
-    added, logits = MotionPyramid(4, (9, 8, 7, 6))(torch.rand(2, 3, CHANNELS, 12, 16))
+    added, logits = MotionPyramid(4, (9, 8, 7, 6))(torch.rand(2, 3, CUES, 12, 16))
     assert [tuple(level.shape) for level in added] == [(2, 3, 9, 3, 4), (2, 3, 8, 6, 8), (2, 3, 7, 12, 16)]
     assert logits.shape == (2, 3, 12, 16)
 

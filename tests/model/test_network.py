@@ -12,11 +12,16 @@ from stesa_cli.inference.refine import guided_upsampling
 from stesa_cli.inference.segmenter import Segmenter
 from stesa_cli.masks import one_hot
 from stesa_cli.model.attention import Memory, MemoryFrame
-from stesa_cli.model.network import OFF, MemoryConfig, ModelConfig, Network
+from stesa_cli.model.network import MemoryConfig, ModelConfig, Network
+from stesa_cli.model.state import OFF
 from stesa_cli.training.config import RunConfig
 
 TINY = ModelConfig(
     encoder="test_efficientnet", skips=(8, 8, 8, 8), hidden=(8, 8, 8, 8), nlb="none", auxiliary=False, aggregate=True
+)
+TOGETHER = TINY.model_copy(update={"objects": "together", "memory": MemoryConfig(), "flow": True})
+BOTH = pytest.mark.parametrize(
+    "config", [TINY.model_copy(update={"memory": MemoryConfig()}), TOGETHER], ids=lambda c: c.objects
 )
 PAPER = sorted(f"paper/{path.stem}" for path in (SHIPPED / "paper").glob("*.toml"))
 
@@ -30,7 +35,7 @@ def clip(batch: int = 1, length: int = 3, objects: int = 2, size: tuple[int, int
     return frames, masks, given, torch.zeros(batch, length, dtype=torch.bool), flow
 
 
-@pytest.mark.parametrize("name", ["stesa", *PAPER])
+@pytest.mark.parametrize("name", ["stesa", "next", *PAPER])
 def test_every_config_runs_forward_and_backward(name):
     config = RunConfig.load(name).model
     network = Network(config).train()
@@ -38,23 +43,24 @@ def test_every_config_runs_forward_and_backward(name):
     last = predictions[-1]
     assert last.logits.shape == (2, 3, 32, 48) and last.objects.shape == (2, 2, 32, 48)
     loss = last.logits.sigmoid().mean()
-    assert (last.auxiliary is not None) == bool(config.auxiliary or config.motion)
-    if last.auxiliary is not None:
-        stride = {"res3": 8, "res4": 16, "res5": 32, "none": 8}[config.nlb]
-        assert last.auxiliary.shape == (2, 2, 64 // stride, 96 // stride)
-        loss = loss + last.auxiliary.sigmoid().mean()
+    strides = [{"res3": 8, "res4": 16, "res5": 32, "none": 8}[config.nlb]] if config.auxiliary or config.motion else []
+    strides = [32, 16, 8, 4] if config.objects == "together" else strides
+    assert [logits.shape for logits in last.auxiliary] == [(2, 2, 64 // s, 96 // s) for s in strides]
+    for logits in last.auxiliary:
+        loss = loss + logits.sigmoid().mean()
     loss.backward()
     idle = [n for n, p in network.named_parameters() if p.grad is None]
     assert not idle and torch.isfinite(loss)
 
 
 def test_the_default_is_light():
-    parameters = sum(p.numel() for p in Network(RunConfig.load("stesa").model).parameters())
+    parameters = sum(p.numel() for p in Network(RunConfig.load("next").model).parameters())
     assert parameters < 10e6
 
 
-def test_batched_clips_equal_single_clips():
-    network = Network(TINY.model_copy(update={"memory": MemoryConfig()})).eval()
+@BOTH
+def test_batched_clips_equal_single_clips(config):
+    network = Network(config).eval()
     frames, masks, _, fed, _ = clip(batch=2, length=4)
     for given in ([[0, 0], [0, 0]], [[0, 1], [2, 0]]):
         arguments = frames, masks, torch.tensor(given), fed
@@ -64,8 +70,9 @@ def test_batched_clips_equal_single_clips():
             torch.testing.assert_close(every.logits, torch.cat([p.logits for p in each]), atol=1e-4, rtol=1e-4)
 
 
-def test_a_padded_object_changes_nothing():
-    network = Network(TINY.model_copy(update={"memory": MemoryConfig()})).eval()
+@BOTH
+def test_a_padded_object_changes_nothing(config):
+    network = Network(config).eval()
     frames, masks, given, fed, _ = clip(objects=1)
     alone = network(frames, masks, given, fed)[-1].logits
     padded = torch.cat([masks, torch.zeros_like(masks)], 2)
@@ -74,13 +81,13 @@ def test_a_padded_object_changes_nothing():
     assert both.softmax(1)[:, 2].max() < 1e-6
 
 
-@pytest.mark.parametrize("aggregate", [True, False])
+@pytest.mark.parametrize("changes", [{"aggregate": True}, {"aggregate": False}, {"objects": "together", "motion": 0}])
 @pytest.mark.parametrize("entry", [0, 2])
-def test_a_clip_in_training_is_what_the_segmenter_sees(aggregate, entry):
+def test_a_clip_in_training_is_what_the_segmenter_sees(changes, entry):
     """Also with an object that enters later, whose motion is that of another group."""
-    changes = {"memory": MemoryConfig(mem_every=1), "aggregate": aggregate, "flow": True, "motion": 4}
-    network = Network(TINY.model_copy(update=changes)).eval()
-    for skip in network.motion.skips:
+    settings = {"memory": MemoryConfig(mem_every=1), "flow": True, "motion": 4} | changes
+    network = Network(TINY.model_copy(update=settings)).eval()
+    for skip in network.motion.skips if network.motion else []:
         torch.nn.init.normal_(skip.weight, std=0.1)
     noise = np.random.default_rng(0).integers(0, 255, (70, 110, 3), np.uint8)
     images = np.stack([cv2.GaussianBlur(noise, (0, 0), 2)[t : t + 64, 2 * t : 2 * t + 96] for t in range(5)])
@@ -106,8 +113,9 @@ def test_a_clip_in_training_is_what_the_segmenter_sees(aggregate, entry):
             assert predicted[len(segmenter.ids) :].sum() < 1e-3
 
 
-def test_an_object_that_has_not_entered_changes_nothing():
-    network = Network(TINY.model_copy(update={"memory": MemoryConfig()})).eval()
+@BOTH
+def test_an_object_that_has_not_entered_changes_nothing(config):
+    network = Network(config).eval()
     frames, masks, _, fed, _ = clip(length=4)
     masks[:, :, 1] *= (torch.arange(4) >= 2)[:, None, None]
     alone = network(frames, masks[:, :, :1], torch.tensor([[0]]), fed)
@@ -117,8 +125,9 @@ def test_an_object_that_has_not_entered_changes_nothing():
     assert late[2].objects[:, 1].max() > OFF and not torch.equal(late[2].objects[:, :1], alone[2].objects)
 
 
-def test_the_past_reaches_the_present():
-    network = Network(TINY.model_copy(update={"memory": MemoryConfig()})).train()
+@BOTH
+def test_the_past_reaches_the_present(config):
+    network = Network(config).train()
     frames, masks, given, fed, _ = clip()
     masks.requires_grad_()
     network(frames, masks, given, fed)[-1].logits.sum().backward()
@@ -138,8 +147,9 @@ def test_truth_is_fed_where_asked():
     assert not torch.equal(last(masks, ~fed), last(other, ~fed))
 
 
-def test_flaws_are_handed_on_but_not_predicted():
-    network = Network(TINY.model_copy(update={"memory": MemoryConfig()})).eval()
+@BOTH
+def test_flaws_are_handed_on_but_not_predicted(config):
+    network = Network(config).eval()
     frames, masks, given, fed, _ = clip()
     flaws = torch.zeros(1, 3, 3, 16, 24)
     plain, none = network(frames, masks, given, fed), network(frames, masks, given, fed, None, flaws)
@@ -161,7 +171,22 @@ def test_memory_keeps_the_first_the_newest_and_every_nth():
     assert max(map(len, seen)) == 4
 
 
+def test_the_order_of_objects_changes_nothing():
+    network = Network(TOGETHER).eval()
+    frames, masks, given, fed, flow = clip(objects=3)
+    turned = [2, 0, 1]
+    one, other = (
+        network(frames, masks, given, fed, flow)[-1],
+        network(frames, masks[:, :, turned], given, fed, flow)[-1],
+    )
+    torch.testing.assert_close(other.objects, one.objects[:, turned], atol=1e-5, rtol=1e-4)
+    alone = network(frames, masks[:, :, :1], given[:, :1], fed, flow)[-1]
+    assert not torch.allclose(alone.objects, one.objects[:, :1], atol=1e-4)  # they do see each other
+
+
 def test_settings_that_do_not_go_together():
+    with pytest.raises(ValueError, match="together"):
+        ModelConfig(objects="together", nlb="none", auxiliary=False)
     with pytest.raises(ValueError, match="auxiliary"):
         ModelConfig(nlb="none", auxiliary=True)
     with pytest.raises(ValueError, match="recurrence"):

@@ -77,15 +77,15 @@ def test_reading_the_memory_is_attention_over_all_positions():
         memory = memory.write(
             MemoryFrame(index, block.key(features + index), block.value(features + index, masks, masks.flip(1)))
         )
-    keys, values = (torch.cat([getattr(e, part) for e in memory.frames], -2)[0] for part in ("key", "value"))
+    keys, values = (torch.cat([getattr(e, part) for e in memory.frames], 1)[0] for part in ("key", "value"))
     looks = F.normalize(block.to_key(features)[0], dim=0).flatten(1).T
     # centres of the positions, in heights of the frame
     places = torch.tensor([[y / 2, x / 2] for y in range(2) for x in range(3)])
     away = torch.cdist(places, places).square().repeat(1, 3) * torch.tensor([2.0, 2.0, 16.0]).repeat_interleave(6)
     affinity = (1.5 * block.log_temperature.exp() * looks @ keys[:, :4].T - away).softmax(1)
-    expected = torch.stack([affinity @ of for of in values])[None]
-    assert_close(block.readout(block.key(features), memory), expected, atol=1e-5, rtol=1e-4)
-    assert expected.shape == (1, 2, 6, 3 + 16)
+    expected = torch.stack([affinity @ of for of in values.unbind(1)], 1)[None]
+    assert_close(block.readout(block.key(features), *block.gathered(memory)), expected, atol=1e-5, rtol=1e-4)
+    assert expected.shape == (1, 6, 2, 3 + 16)
 
 
 def test_a_sharp_memory_returns_the_fine_shape_of_the_mask():
@@ -93,8 +93,8 @@ def test_a_sharp_memory_returns_the_fine_shape_of_the_mask():
     block.log_temperature.data.fill_(math.log(1e4))
     features, masks = torch.randn(1, 6, 2, 3), (torch.rand(1, 2, 8, 12) > 0.5).float()
     key = block.key(features)
-    answer = block.readout(key, Memory(1, 3).write(MemoryFrame(0, key, block.value(features, masks, masks))))
-    fine = answer[0, :, :, 3:].transpose(1, 2).unflatten(-1, (2, 3))
+    memory = Memory(1, 3).write(MemoryFrame(0, key, block.value(features, masks, masks)))
+    fine = block.readout(key, *block.gathered(memory))[0, :, :, 3:].permute(1, 2, 0).unflatten(-1, (2, 3))
     assert_close(F.pixel_shuffle(fine, 4)[:, 0], masks[0])
 
 

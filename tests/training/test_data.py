@@ -4,13 +4,16 @@ import shutil
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from stesa_cli.data import davis
+from stesa_cli.data import davis, folder
 from stesa_cli.data.download import ARCHIVES
 from stesa_cli.errors import ConfigError, InputError, StesaError
 from stesa_cli.masks import write_mask
+from stesa_cli.model.network import Network
 from stesa_cli.training.data import open_data
 from stesa_cli.training.trainer import Trainer
+from stesa_cli.training.validation import mean_region_similarity
 
 from .runs import CONFIG, PLAIN, changed, run
 
@@ -101,3 +104,16 @@ def test_davis_alone_is_no_stills_and_tells_how_to_train_on_it(tiny_data, tmp_pa
         assert "no stills here" in str(caught.value) and "holds no frames" not in str(caught.value), name
         assert "the config trains on stills, too: without it, add --dataset davis2016" in str(caught.value), name
     assert open_data(CONFIG.adapted(dataset="davis2016"), tmp_path).sources["davis2016"]
+
+
+def test_every_data_set_is_one_part_of_the_validation(tiny_data, tmp_path):
+    """Each of a data set's sequences counts less, the more there are."""
+    for name in ("d", "e"):
+        for kind in ("JPEGImages", "Annotations"):
+            shutil.copytree(tiny_data / "davis2016" / kind / "480p/c", tmp_path / "own" / kind / name)
+    for mask in (tmp_path / "own/Annotations").rglob("*.png"):
+        Image.fromarray(np.pad(np.ones((40, 60), np.uint8), 20)[:64, :96]).save(mask)
+    c, own = open_data(CONFIG, tiny_data).held_out, folder.sequences(tmp_path, "own")
+    network = Network(CONFIG.model).eval()
+    one, two, both = (mean_region_similarity(network, sequences)[0] for sequences in (c, own, [*c, *own]))
+    assert one != pytest.approx(two) and both == pytest.approx((one + two) / 2)

@@ -1,0 +1,47 @@
+"""Which backend computes a network."""
+
+import os
+from copy import deepcopy
+from typing import cast
+
+import torch
+from torch import nn
+
+from stesa_cli.errors import ConfigError
+from stesa_cli.inference.config import BackendName, InferenceConfig
+from stesa_cli.model.backend import Backend
+from stesa_cli.model.network import Network
+from stesa_cli.runtime import autocast_dtype, resolved
+
+
+def find_backend(network: Network, config: InferenceConfig) -> tuple[Backend, str]:
+    """What runs a network that is on its device, and a note where that is the second choice, or nothing. Raises
+    ConfigError where what is asked for by name cannot run."""
+    name = config.backend
+    if name == "auto":
+        name = cast(BackendName, os.environ.get("STESA_BACKEND", "auto"))
+    note = ""
+    if name == "openvino" or (name == "auto" and network.device.type == "cpu"):
+        try:
+            from stesa_cli.inference.openvino import OpenVINO
+
+            return OpenVINO(network, resolved(network.device, config.precision)), ""
+        except Exception as error:  # whatever a runtime of another project raises
+            note = f"OpenVINO cannot be used ({str(error).partition(chr(10))[0]})"
+            if name == "openvino":
+                raise ConfigError(note, "backend", "use --backend torch") from error
+    note = note and f"{note}: PyTorch computes the network, at half the speed"
+    return cast_once(network, autocast_dtype(network.device, config.precision)), note
+
+
+def cast_once(network: Network, dtype: torch.dtype | None) -> Network:
+    """A network whose products are computed in ``dtype``, under autocast: its weights are in it from the beginning, so
+    that they need not be cast in every frame."""
+    if dtype is None:
+        return network
+    network = deepcopy(network)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            for key, parameter in list(module.named_parameters(recurse=False)):
+                setattr(module, key, nn.Parameter(parameter.detach().to(dtype), requires_grad=False))
+    return network

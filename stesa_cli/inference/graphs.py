@@ -1,0 +1,112 @@
+"""The heavy parts of a network as graphs: functions of tensors alone, for runtimes other than PyTorch."""
+
+from typing import ClassVar, cast
+
+import torch
+from torch import Tensor, nn
+
+from stesa_cli.model.attention import SpaceTimeNonLocalBlock
+from stesa_cli.model.motion import CUES
+from stesa_cli.model.network import Network
+from stesa_cli.model.object_decoder import FINE
+from stesa_cli.model.state import State
+
+STRIDES = (32, 16, 8, 4, 2)
+
+
+class Graph(nn.Module):
+    """A part of ``network``. ``DYNAMIC`` names each input and says of which of its dimensions the length may change
+    from run to run, beside those of the frame; ``OUTPUTS`` names what comes out."""
+
+    DYNAMIC: ClassVar[dict[str, tuple[int, ...]]]
+    OUTPUTS: ClassVar[tuple[str, ...]]
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = network
+
+    @property
+    def memory(self) -> SpaceTimeNonLocalBlock:
+        return cast(SpaceTimeNonLocalBlock, self.network.memory)
+
+    def example(self, height: int, width: int, objects: int = 2, frames: int = 2) -> tuple[Tensor, ...]:
+        """Inputs of the right shapes for frames of ``height`` × ``width``, multiples of 32: zeros."""
+        raise NotImplementedError
+
+    def shapes(self, height: int, width: int) -> list[list[int]]:
+        """Of the inputs for frames of ``height`` × ``width``: -1 where the length may change."""
+        shapes = [list(each.shape) for each in self.example(height, width)]
+        for shape, changing in zip(shapes, self.DYNAMIC.values(), strict=True):
+            for dimension in changing:
+                shape[dimension] = -1
+        return shapes
+
+
+class Encode(Graph):
+    """``Network.encode``: the image (1, 3, H, W) -> the skips, coarse to fine, the stride-16 map and its key."""
+
+    DYNAMIC: ClassVar = {"image": ()}
+    OUTPUTS = (*(f"skip{stride}" for stride in STRIDES), "middle", "key")
+
+    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
+        features = self.network.encode(image)
+        return (*features.skips, features.middle, *([] if features.key is None else [features.key]))
+
+    def example(self, height: int, width: int, objects: int = 2, frames: int = 2) -> tuple[Tensor, ...]:
+        return (torch.zeros(1, 3, height, width),)
+
+
+class Decode(Graph):
+    """``Network.decoded`` of the default's decoder: O objects, M frames in memory of N positions each."""
+
+    HIDDEN = tuple(f"hidden{stride}" for stride in STRIDES[:-1])
+    DYNAMIC: ClassVar = {
+        **{f"skip{stride}": () for stride in STRIDES},
+        "key": (),
+        "masks": (1,),
+        "present": (),
+        **dict.fromkeys(HIDDEN, (0,)),
+        "keys": (1,),
+        "values": (1, 2),
+        "cues": (1,),
+    }
+    OUTPUTS = ("objects", *HIDDEN)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        *skips, key, masks, present = inputs[:8]
+        *hidden, keys, values, cues = inputs[8:]
+        valid = torch.ones_like(masks[:, :, 0, 0], dtype=torch.bool)
+        state = State(masks, valid, present, [[level] for level in hidden])
+        readout = self.memory.readout(key, keys, values).permute(0, 2, 3, 1).unflatten(-1, skips[1].shape[2:])
+        objects, _, new = self.network.decoder(skips, state, readout, cues)
+        return (objects, *(level for [level] in new))
+
+    def example(self, height: int, width: int, objects: int = 2, frames: int = 2) -> tuple[Tensor, ...]:
+        config = self.network.config
+
+        def maps(batch: int, channels: int, stride: int) -> Tensor:
+            return torch.zeros(batch, channels, height // stride, width // stride)
+
+        widths = (*config.skips, FINE)
+        skips = [maps(1, channels, stride) for channels, stride in zip(widths, STRIDES, strict=True)]
+        hidden = [maps(objects, channels, stride) for channels, stride in zip(config.hidden, STRIDES[:-1], strict=True)]
+        key = torch.zeros(1, height * width // 256, self.memory.key_channels)
+        values = torch.zeros(1, frames * key.shape[1], objects, self.memory.channels)
+        cues = torch.zeros(1, objects, CUES, height // 8, width // 8)
+        masks = maps(1, objects, 2)
+        return (*skips, key, masks, masks[:, :1], *hidden, key.repeat(1, frames, 1), values, cues)
+
+
+class Write(Graph):
+    """``Network.written``."""
+
+    DYNAMIC: ClassVar = {"middle": (), "masks": (1,), "others": (1,)}
+    OUTPUTS = ("value",)
+
+    def forward(self, middle: Tensor, masks: Tensor, others: Tensor) -> Tensor:
+        return self.memory.value(middle, masks, others)
+
+    def example(self, height: int, width: int, objects: int = 2, frames: int = 2) -> tuple[Tensor, ...]:
+        middle = torch.zeros(1, self.memory.to_key.in_channels, height // 16, width // 16)
+        masks = torch.zeros(1, objects, height // 4, width // 4)
+        return middle, masks, masks

@@ -1,0 +1,88 @@
+"""OpenVINO computes what PyTorch does, on frames of any size and with objects that come in later."""
+
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from stesa_cli.errors import ConfigError
+from stesa_cli.inference import openvino
+from stesa_cli.inference.config import InferenceConfig
+from stesa_cli.inference.segmenter import Segmenter
+from stesa_cli.model.network import ModelConfig, Network
+
+from ..networks import MODEL
+
+TOGETHER = MODEL.model_copy(update={"objects": "together", "motion": 0})
+PAPER = ModelConfig(encoder="test_efficientnet", skips=(8, 8, 8, 8), hidden=(8, 8, 8, 8))
+
+
+@pytest.fixture(autouse=True)
+def cache_folder(tmp_path, monkeypatch):
+    """Graphs are made anew in each test, and not in the user's folder."""
+    openvino._folder.cache_clear()
+    monkeypatch.setattr(openvino.platformdirs, "user_cache_path", lambda name: tmp_path / name)
+    yield tmp_path / "stesa/graphs"
+    openvino._folder.cache_clear()
+
+
+def network(config: ModelConfig) -> Network:
+    torch.manual_seed(0)
+    return Network(config).eval()
+
+
+def video(size, frames=6):
+    """Noise that moves, and the label map of three squares."""
+    random = np.random.default_rng(0)
+    picture = np.kron(random.integers(0, 255, (12, 20, 3)), np.ones((16, 16, 1))).astype(np.uint8)
+    labels = np.zeros(size, np.uint8)
+    for i in range(3):
+        labels[10 + 5 * i : 50 + 5 * i, 10 + 30 * i : 35 + 30 * i] = i + 1
+    return [np.roll(picture, 3 * t, 1)[: size[0], : size[1]] for t in range(frames)], labels
+
+
+def probabilities(backend, model, size=(96, 160)):
+    """Of each frame; the third object enters in the fourth."""
+    frames, labels = video(size)
+    config = InferenceConfig(size=64, precision="fp32", backend=backend, finetune=False)
+    segmenter = Segmenter(network(model), config, "cpu")
+    given = {0: np.where(labels < 3, labels, 0).astype(np.uint8), 3: np.where(labels == 3, labels, 0).astype(np.uint8)}
+    found = [segmenter.step(frame, given.get(t)).probabilities for t, frame in enumerate(frames)]
+    assert (type(segmenter.backend) is openvino.OpenVINO) == (backend == "openvino") and not segmenter.notes
+    return found
+
+
+@pytest.mark.parametrize("model", [TOGETHER, MODEL, PAPER], ids=["together", "sequence", "paper"])
+@pytest.mark.parametrize("size", [(96, 160), (150, 120)])
+def test_openvino_computes_what_pytorch_does(model, size):
+    for one, other in zip(probabilities("torch", model, size), probabilities("openvino", model, size), strict=True):
+        torch.testing.assert_close(one, other, atol=2e-3, rtol=0)
+        assert (one.argmax(0) == other.argmax(0)).float().mean() > 0.995
+
+
+def test_a_network_is_converted_once(monkeypatch, cache_folder):
+    before = probabilities("openvino", TOGETHER)
+    monkeypatch.setattr(openvino, "trace", lambda graph: pytest.fail("converted again"))
+    assert all(torch.equal(*pair) for pair in zip(before, probabilities("openvino", TOGETHER), strict=True))
+    [weights] = [path for path in cache_folder.iterdir() if path.name != "compiled"]
+    assert sorted(path.name for path in weights.iterdir()) == ["decode", "encode", "write"]
+
+
+def test_a_cache_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "stesa").write_text("in the way")
+    assert len(probabilities("openvino", TOGETHER)) == 6
+
+
+def test_without_openvino_pytorch_computes_and_says_so(monkeypatch):
+    monkeypatch.setenv("STESA_BACKEND", "auto")
+    monkeypatch.setitem(sys.modules, "stesa_cli.inference.openvino", None)
+    frames, labels = video((96, 160))
+    segmenter = Segmenter(network(TOGETHER), InferenceConfig(size=64, finetune=False), "cpu")
+    segmenter.step(frames[0], labels)
+    assert isinstance(segmenter.backend, Network)
+    assert "OpenVINO cannot be used" in segmenter.notes[0] and "PyTorch computes" in segmenter.notes[0]
+    segmenter.config = InferenceConfig(backend="openvino")
+    segmenter.reset()
+    with pytest.raises(ConfigError, match="use --backend torch"):
+        segmenter.step(frames[0], labels)

@@ -1,8 +1,8 @@
-"""One frame's way through the network, straight down: crop, optical flow beside the encoder, decode, mask filters, the
-user's masks, advance, refine, uncropped."""
+"""One frame's way through the network, straight down in three stages. What is seen (crop, optical flow, encoder) and
+what is shown (refined, uncropped) depend on no other frame's masks, so that both may overlap with what follows the
+objects (decode, mask filters, the user's masks, advance)."""
 
 from collections.abc import Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 
 import cv2
@@ -56,6 +56,7 @@ class Track:
     groups: tuple[Group, ...] = ()
     crop: Crop | None = None
     box: Box | None = None  # around all objects, in pixels of the frame
+    near: Box | None = None  # around those of the frame before, and those prompted in this one: for the next crop
     usual: dict[int, float] = field(default_factory=dict)  # areas (see FilterContext)
     last: np.ndarray | None = None  # the frame in grey, (H, W) uint8, on the host
     frames: int = 0
@@ -65,55 +66,96 @@ class Track:
         return tuple(i for group in self.groups for i in group.ids)
 
 
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """A frame as the network sees it, whatever the masks before it are."""
+
+    image: np.ndarray  # (H, W, 3) uint8 RGB
+    labels: np.ndarray | None  # (H, W) uint8: the whole masks of the ``prompted`` objects
+    prompted: Sequence[int]
+    crop: Crop
+    box: Box | None  # around the prompted objects
+    grey: np.ndarray  # (H, W) uint8
+    pixels: Tensor  # (3, h, w) float32 in [0, 1]: the crop
+    features: Features
+    flow: Tensor | None  # to the frame before
+
+
+@dataclass(frozen=True, eq=False)
+class Tracked:
+    """The objects' masks in a frame, at half the size that the network sees."""
+
+    seen: Seen
+    ids: tuple[int, ...]
+    masks: Tensor  # (1, O, h, w) float32 in [0, 1]: of the objects known before the frame
+    track: Track  # what the frame leaves to the next one, but for its boxes
+
+
 @torch.inference_mode()
-def next_frame(
+def see(
     network: Backend,
     config: InferenceConfig,
-    track: Track,
     image: np.ndarray,
     labels: np.ndarray | None,
     prompted: Sequence[int],
-    max_mem_frames: int,
-    worker: Executor,
-) -> tuple[FrameResult, Track]:
-    """The result of a frame (H, W, 3) uint8 RGB after those of ``track``, and what it leaves to the next one.
-
-    ``labels`` (H, W) uint8 holds the whole masks of the ``prompted`` objects; ``worker`` computes the optical flow
-    while the encoder runs. To the device go the frame and the flow, from it come label map and confidence in one piece;
-    a prompt, and a filter that works on the host, have a way of their own."""
-    device, frame = network.device, image.shape[:2]
-    crop, track = _cropped(track, labels, frame, config)
-    ids = (*track.ids, *(i for i in prompted if i not in track.ids))
-    size, now = _seen_size(frame, config), cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
-    sought = None
-    if track.last is not None and network.config.flow:
-        sought = worker.submit(_flow, now, track.last, crop, size)
-    pixels = upload(crop.of(image), device).permute(2, 0, 1).float() / 255
-    with autocast(device, config.precision):
+    last: np.ndarray | None,
+    crop: Crop | None,
+    near: Box | None,
+) -> Seen:
+    """First: a frame (H, W, 3) uint8 RGB, with the label map that is given with it, after one in grey (H, W) uint8 that
+    was seen through ``crop``. ``near`` is a box around the objects two frames before, and those prompted since."""
+    frame, box = image.shape[:2], None
+    if labels is not None:
+        box = whole(frame).box((labels > 0) & (labels != VOID))
+    now = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY)
+    crop = around(union([near, box]), frame, config.size / min(frame), crop) if config.crop else whole(frame)
+    size, flow = _seen_size(frame, config), None
+    if last is not None and network.config.flow:
+        flow = upload(optical_flow(grey(crop.of(now), size), grey(crop.of(last), size)), network.device)[None]
+    pixels = upload(crop.of(image), network.device).permute(2, 0, 1).float() / 255
+    with autocast(network.device, config.precision):
         features = network.encode(_resized(pixels[None], size).contiguous(memory_format=torch.channels_last))
-        flow = upload(sought.result(), device)[None] if sought else None
-        decoded = [network.decode(features, group.state, flow) for group in track.groups]
-    logits, usual = _filtered(features, track, decoded, flow, config)
+    return Seen(image, labels, prompted, crop, box, now, pixels, features, flow)
+
+
+@torch.inference_mode()
+def follow(network: Backend, config: InferenceConfig, track: Track, seen: Seen, max_mem_frames: int) -> Tracked:
+    """Second: the masks of a frame after those of ``track``."""
+    track = _recropped(track, seen.crop)
+    ids = (*track.ids, *(i for i in seen.prompted if i not in track.ids))
+    with autocast(network.device, config.precision):
+        decoded = [network.decode(seen.features, group.state, seen.flow) for group in track.groups]
+    logits, usual = _filtered(seen.features, track, decoded, seen.flow, config)
     together = soft_aggregation(logits).softmax(1)[:, 1:]
     masks = together if network.config.aggregate else logits.sigmoid()
-    full = guided_upsampling(together[0], pixels) if config.refine else _resized(together, pixels.shape[1:])[0]
-    full = torch.cat([(1 - full.sum(0, keepdim=True)).clamp(min=0), full])
-    if labels is not None:
-        shown = crop.of(labels)
-        masks, full = _overruled(masks, full, shown, ids, prompted)
-        for i in prompted:
+    if seen.labels is not None:
+        shown = seen.crop.of(seen.labels)
+        masks = _overruled(masks, shown, ids, seen.prompted)
+        for i in seen.prompted:
             small = cv2.resize((shown == i).astype(np.float32), masks.shape[:1:-1], interpolation=cv2.INTER_AREA)
             usual[i] = usual_area(small > 0.5)
+    with autocast(network.device, config.precision):
+        groups = _advanced(network, seen, track, [state for _, state in decoded], masks, ids, max_mem_frames)
+    following = Track(groups, seen.crop, usual=usual, last=seen.grey, frames=track.frames + 1)
+    return Tracked(seen, ids, together, following)
+
+
+@torch.inference_mode()
+def show(config: InferenceConfig, tracked: Tracked) -> FrameResult:
+    """Third: the masks of a frame at its full size. From the device come label map and confidence in one piece."""
+    seen, ids, small = tracked.seen, tracked.ids, tracked.masks
+    frame = seen.image.shape[:2]
+    full = guided_upsampling(small[0], seen.pixels) if config.refine else _resized(small, seen.pixels.shape[1:])[0]
+    full = torch.cat([(1 - full.sum(0, keepdim=True)).clamp(min=0), full])
+    if seen.labels is not None:
+        full = _overruled(full[None], seen.crop.of(seen.labels), (0, *ids), seen.prompted)[0]
     full = full / full.sum(0).clamp(min=1e-6)
-    with autocast(device, config.precision):
-        states = [state for _, state in decoded]
-        groups = _advanced(network, features, track, states, masks, ids, prompted, max_mem_frames)
     best = full.max(0)  # ten times as fast on a CPU as argmax over the first dimension
     found, sure = download(torch.stack([best.indices, (best.values * 255).round()]).byte())
-    answer, confidence = np.zeros(frame, np.uint8), np.full(frame, 255, np.uint8)
-    crop.of(answer)[:], crop.of(confidence)[:] = np.array([0, *ids], np.uint8)[found], sure
-    result = FrameResult(track.frames, 0.0, image, ids, answer, confidence, crop.uncropped(frame, full))
-    return result, Track(groups, crop, whole(frame).box(answer > 0), usual, now, track.frames + 1)
+    labels, confidence = np.zeros(frame, np.uint8), np.full(frame, 255, np.uint8)
+    seen.crop.of(labels)[:], seen.crop.of(confidence)[:] = np.array([0, *ids], np.uint8)[found], sure
+    probabilities = seen.crop.uncropped(frame, full)
+    return FrameResult(tracked.track.frames - 1, 0.0, seen.image, ids, labels, confidence, probabilities)
 
 
 def _seen_size(frame: Sequence[int], config: InferenceConfig) -> tuple[int, int]:
@@ -123,29 +165,17 @@ def _seen_size(frame: Sequence[int], config: InferenceConfig) -> tuple[int, int]
     return height, width
 
 
-def _cropped(
-    track: Track, labels: np.ndarray | None, frame: tuple[int, ...], config: InferenceConfig
-) -> tuple[Crop, Track]:
-    """The crop for this frame, where the objects were in the last one or are prompted now, and the track with all
-    states as it has them."""
-    if not config.crop:
-        return whole(frame), track
-    old, boxes = track.crop, [track.box]
-    if labels is not None:
-        boxes.append(whole(frame).box((labels > 0) & (labels != VOID)))
-    crop = around(union(boxes), frame, config.size / min(frame), old)
+def _recropped(track: Track, crop: Crop) -> Track:
+    """The track with all states as ``crop`` has them."""
+    old = track.crop
     if old is None or crop == old:
-        return crop, track
+        return track
     down = (crop.top + crop.height / 2 - old.top - old.height / 2) / old.height
     across = (crop.left + crop.width / 2 - old.left - old.width / 2) / old.width
     scale = crop.height / old.height, crop.width / old.width
     groups = tuple(replace(g, state=g.state.recropped(scale, (down, across))) for g in track.groups)
     usual = {i: area / scale[0] ** 2 for i, area in track.usual.items()}
-    return crop, replace(track, groups=groups, usual=usual)
-
-
-def _flow(now: np.ndarray, last: np.ndarray, crop: Crop, size: tuple[int, int]) -> np.ndarray:
-    return optical_flow(grey(crop.of(now), size), grey(crop.of(last), size))
+    return replace(track, groups=groups, usual=usual)
 
 
 def _resized(maps: Tensor, size: Sequence[int]) -> Tensor:
@@ -171,32 +201,24 @@ def _filtered(
     return logits, context.usual
 
 
-def _overruled(
-    masks: Tensor, full: Tensor, labels: np.ndarray, ids: tuple[int, ...], prompted: Sequence[int]
-) -> tuple[Tensor, Tensor]:
-    """Masks (1, O, h, w) and probabilities (O + 1, H, W) with the masks of ``labels`` (H, W) in them, those of new
-    objects last."""
-    truth = upload(np.stack([labels == i for i in ids]), masks.device).float()
-    small = F.interpolate(truth[None], size=masks.shape[2:], mode="area")[0]
-    fixed = upload(np.isin(ids, prompted), masks.device)
-    new = (0, 0, 0, 0, 0, len(ids) - masks.shape[1])
-    masks = _fixed(F.pad(masks[0], new), small, fixed)[None]
-    return masks, _fixed(F.pad(full, new), F.pad(truth, (0, 0, 0, 0, 1, 0)), F.pad(fixed, (1, 0)))
-
-
-def _fixed(masks: Tensor, truth: Tensor, fixed: Tensor) -> Tensor:
-    """Masks (N, H, W), where ``fixed`` (N,) those of the ``truth``; the others share what these leave."""
-    return torch.where(fixed[:, None, None], truth, masks * (1 - truth.sum(0)))
+def _overruled(masks: Tensor, labels: np.ndarray, ids: Sequence[int], prompted: Sequence[int]) -> Tensor:
+    """Masks (1, N, h, w) of the first N of the ``ids`` -> of all, with those that are prompted as ``labels`` (H, W) has
+    them."""
+    given = upload(np.stack([labels == i for i in ids]), masks.device).float()[None]
+    fixed = upload(np.isin(ids, prompted), masks.device)[:, None, None]
+    truth = F.interpolate(given, size=masks.shape[2:], mode="area") * fixed
+    masks = F.pad(masks, (0, 0, 0, 0, 0, len(ids) - masks.shape[1]))
+    # the others share what the prompted ones leave
+    return torch.where(fixed, truth, masks * (1 - truth.sum(1, keepdim=True)))
 
 
 def _advanced(
     network: Backend,
-    features: Features,
+    seen: Seen,
     track: Track,
     states: list[State],
     masks: Tensor,
     ids: tuple[int, ...],
-    prompted: Sequence[int],
     max_mem_frames: int,
 ) -> tuple[Group, ...]:
     """All objects, with the masks (1, O, h, w) of this frame propagated; those that are new in groups of CHUNK."""
@@ -207,10 +229,10 @@ def _advanced(
         return masks[:, first : first + len(members)]
 
     for group, state in zip(track.groups, states, strict=True):
-        corrected = not set(prompted).isdisjoint(group.ids)
-        groups.append(Group(group.ids, network.advance(features, state, of(group.ids), present, corrected)))
+        corrected = not set(seen.prompted).isdisjoint(group.ids)
+        groups.append(Group(group.ids, network.advance(seen.features, state, of(group.ids), present, corrected)))
     new = ids[len(track.ids) :]
     for members in (new[at : at + CHUNK] for at in range(0, len(new), CHUNK)):
-        state = network.start(features, of(members), present=present, max_mem_frames=max_mem_frames)[1]
+        state = network.start(seen.features, of(members), present=present, max_mem_frames=max_mem_frames)[1]
         groups.append(Group(members, state))
     return tuple(groups)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 import torch
@@ -19,8 +19,8 @@ from stesa_cli.files import atomic
 from stesa_cli.inference import finetune
 from stesa_cli.inference.backends import find_backend
 from stesa_cli.inference.config import InferenceConfig
-from stesa_cli.inference.crop import Crop
-from stesa_cli.inference.frame import FrameResult, Group, Track, next_frame
+from stesa_cli.inference.crop import Box, Crop, union, whole
+from stesa_cli.inference.frame import FrameResult, Group, Seen, Track, Tracked, follow, see, show
 from stesa_cli.masks import object_ids
 from stesa_cli.model.attention import Memory, MemoryFrame
 from stesa_cli.model.backend import Backend
@@ -29,6 +29,7 @@ from stesa_cli.model.state import State
 from stesa_cli.runtime import find_device, place
 from stesa_cli.video.reading import Frame
 
+Stage = TypeVar("Stage")
 Prompts = Mapping[int, np.ndarray] | Callable[[Frame], np.ndarray | None]
 """The label maps (H, W) uint8 that the user gives: by the number of their frame, or asked for frame by frame."""
 
@@ -49,8 +50,8 @@ class Segmenter:
         memory = network.config.memory
         self.max_mem_frames = self.config.max_mem_frames or (memory.max_mem_frames if memory else 0)
         self._finetuned: dict[str, Tensor] = {}
-        self._track = Track()
-        self._worker = ThreadPoolExecutor(1, "optical flow")
+        self._track = self._newest = Track()
+        self._worker = ThreadPoolExecutor(1, "beside")
 
     @classmethod
     def load(
@@ -66,7 +67,7 @@ class Segmenter:
 
     def reset(self, keep_finetuned: bool = False) -> None:
         """Forget the video, and the weights that were finetuned to it, but where these are to be kept."""
-        self._track = Track()
+        self._track = self._newest = Track()
         if not keep_finetuned:
             self._use({})
 
@@ -80,17 +81,54 @@ class Segmenter:
         the last frame left off: ``reset`` begins a new video.
 
         ``on_finetune`` hears the steps done and how many there are. Raises as ``finetune`` and ``step`` do."""
-        prompt = prompts.get if isinstance(prompts, Mapping) else None
-        for frame in frames:
-            labels = prompt(frame.index) if prompt else prompts(frame)  # type: ignore[operator]
-            if labels is None and not self.ids:
-                nothing = np.zeros(frame.image.shape[:2], np.uint8)
-                sure = torch.ones(1, *nothing.shape)
-                yield FrameResult(frame.index, frame.time, frame.image, (), nothing, ~nothing, sure)
-                continue
-            if labels is not None and not self.ids and self.config.finetune and not self._finetuned:
-                self.finetune(frame.image, labels, on_finetune)
-            yield replace(self.step(frame.image, labels), index=frame.index, time=frame.time)
+        ask = prompts.get if isinstance(prompts, Mapping) else None
+
+        def given() -> Iterator[_Given]:
+            for frame in frames:
+                yield _Given(frame, ask(frame.index) if ask else prompts(frame))  # type: ignore[operator]
+
+        every = given()
+        for one in every:
+            if one.labels is not None and not self.ids and self.config.finetune and not self._finetuned:
+                self.finetune(one.frame.image, one.labels, on_finetune)
+            if one.prompted or self.ids:
+                yield from self._overlapping(one, every)
+                return
+            nothing = np.zeros(one.frame.image.shape[:2], np.uint8)
+            sure = torch.ones(1, *nothing.shape)
+            yield FrameResult(one.frame.index, one.frame.time, one.frame.image, (), nothing, ~nothing, sure)
+
+    def _overlapping(self, first: "_Given", others: Iterator["_Given"]) -> Iterator[FrameResult]:
+        """The results of frames. While the objects are followed in one, a thread shows the one before and sees the one
+        after it; what they come to is the same as in single steps."""
+        error: Exception | None = None
+        one: _Given | None = first
+        tracked: Tracked | None = None
+        before, self._newest = first, self._track
+        seen: Seen | None = self._see(first, self._track.last, self._track.crop, self._track.near)
+        while one is not None and seen is not None:
+            following = None
+            try:
+                following = next(others, None)
+            except Exception as raised:  # told when all that comes before it is done
+                error = raised
+            beside = self._worker.submit(self._beside, tracked, seen, following)
+            followed = self._follow(seen)
+            done, seen = beside.result()
+            if done:
+                yield self._done(*done, before)
+            before, one, tracked = one, following, followed
+        yield self._done(*self._shown(cast(Tracked, tracked)), before)
+        if error:
+            raise error
+
+    def _beside(
+        self, tracked: Tracked | None, seen: Seen, following: "_Given | None"
+    ) -> tuple[tuple[FrameResult, Track] | None, Seen | None]:
+        """Show a frame where there is one, and see the one after that which is ``seen``."""
+        done = self._shown(tracked) if tracked else None
+        box = done[1].box if done else self._track.box
+        return done, None if following is None else self._see(following, seen.grey, seen.crop, union([box, seen.box]))
 
     def finetune(
         self,
@@ -131,18 +169,42 @@ class Segmenter:
         ``labels`` (H, W) uint8 gives the whole masks of some objects in this frame: they are taken as they are, new ids
         become new objects. An error leaves the Segmenter as it was. Raises InputError when the label map has another
         size than the frame, or no object; StesaError when the GPU is too small."""
-        prompted = [] if labels is None else _checked(image, labels)
-        if not self.ids and not prompted:
+        given = _Given(Frame(image, self._track.frames, 0.0), labels)
+        if not self.ids and not given.prompted:
             raise RuntimeError("the first step needs a label map")
+        self._newest = self._track
+        seen = self._see(given, self._track.last, self._track.crop, self._track.near)
+        return self._done(*self._shown(self._follow(seen)), given)
+
+    def _see(self, given: "_Given", last: np.ndarray | None, crop: Crop | None, near: Box | None) -> Seen:
         if self.backend is None:
             self.backend, note = find_backend(self.network, self.config)
             self.notes = [note] if note else []
+        backend, image = self.backend, given.frame.image
+        return self._fitted(lambda: see(backend, self.config, image, given.labels, given.prompted, last, crop, near))
+
+    def _follow(self, seen: Seen) -> Tracked:
+        """The objects in the frame after that of the newest track."""
+        backend = cast(Backend, self.backend)
+        tracked = self._fitted(lambda: follow(backend, self.config, self._newest, seen, self.max_mem_frames))
+        self._newest = tracked.track
+        return tracked
+
+    def _shown(self, tracked: Tracked) -> tuple[FrameResult, Track]:
+        """The result of the frame after that of the track, and what it leaves to the next one."""
+        result = self._fitted(lambda: show(self.config, tracked))
+        box = whole(result.labels.shape).box(result.labels > 0)
+        return result, replace(tracked.track, box=box, near=union([self._track.box, tracked.seen.box]))
+
+    def _done(self, result: FrameResult, track: Track, given: "_Given") -> FrameResult:
+        self._track = track
+        return replace(result, index=given.frame.index, time=given.frame.time)
+
+    def _fitted(self, stage: Callable[[], Stage]) -> Stage:
+        """What a stage comes to, with as large a memory as the GPU has room for."""
         while True:
             try:
-                result, self._track = next_frame(
-                    self.backend, self.config, self._track, image, labels, prompted, self.max_mem_frames, self._worker
-                )
-                return result
+                return stage()
             except torch.OutOfMemoryError:
                 """What its traceback holds is freed first."""
             self._shrink_memory()
@@ -159,8 +221,10 @@ class Segmenter:
         def shrunk(state: State) -> State:
             return replace(state, memory=state.memory.resized(self.max_mem_frames)) if state.memory else state
 
-        groups = tuple(replace(group, state=shrunk(group.state)) for group in self._track.groups)
-        self._track = replace(self._track, groups=groups)
+        def smaller_track(track: Track) -> Track:
+            return replace(track, groups=tuple(replace(g, state=shrunk(g.state)) for g in track.groups))
+
+        self._track, self._newest = smaller_track(self._track), smaller_track(self._newest)
         torch.cuda.empty_cache()
 
     def save(self, path: Path, notes: object = None) -> None:
@@ -183,9 +247,17 @@ class Segmenter:
                 "cannot be read", path, "begin anew with --overwrite (in Python, overwrite=True)"
             ) from error
         self.max_mem_frames, track, host, finetuned, notes = saved
-        self._track = replace(track, last=host and np.frombuffer(host[1], np.uint8).reshape(host[0]))
+        self._track = self._newest = replace(track, last=host and np.frombuffer(host[1], np.uint8).reshape(host[0]))
         self._use(finetuned)
         return notes
+
+
+class _Given:
+    """A frame, its prompt, and the ids of that. Raises InputError as ``Segmenter.step``."""
+
+    def __init__(self, frame: Frame, labels: np.ndarray | None) -> None:
+        self.frame, self.labels = frame, labels
+        self.prompted = [] if labels is None else _checked(frame.image, labels)
 
 
 def _checked(image: np.ndarray, labels: np.ndarray) -> list[int]:

@@ -2,9 +2,12 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from stesa_cli.data.sequence import VideoSequence
 from stesa_cli.inference.frame import FrameResult
 from stesa_cli.inference.segmenter import Segmenter
+from stesa_cli.masks import object_ids
 from stesa_cli.video.reading import FOLDER_RATE, Frame
 
 
@@ -12,4 +15,11 @@ def segment_sequence(segmenter: Segmenter, sequence: VideoSequence, frames: int 
     """The results of a sequence's frames, or the first so many, from the masks that a method is given."""
     segmenter.reset()
     shown = (Frame(sequence.image(i), i, float(i / FOLDER_RATE)) for i in range(len(sequence.frames))[:frames])
-    return segmenter.propagate(shown, lambda frame: sequence.given(frame.index, segmenter.ids))
+    known: set[int] = set()
+
+    def prompt(frame: Frame) -> np.ndarray | None:
+        labels = sequence.given(frame.index, known)
+        known.update([] if labels is None else object_ids(labels))
+        return labels
+
+    return segmenter.propagate(shown, prompt)

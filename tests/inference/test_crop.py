@@ -6,6 +6,7 @@ import torch
 from stesa_cli.inference.config import InferenceConfig
 from stesa_cli.inference.crop import Crop, around, union, whole
 from stesa_cli.inference.segmenter import Segmenter
+from stesa_cli.video.reading import Frame
 
 from ..networks import tiny_network
 
@@ -94,7 +95,7 @@ def test_the_segmenter_follows_small_objects(device):
         labels = np.zeros(FRAME, np.uint8)
         labels[top : top + 20, left : left + 20] = 5
         # only the prompted object counts: what an untrained network sees is forgotten
-        segmenter._track = replace(segmenter._track, box=None)
+        segmenter._track = replace(segmenter._track, box=None, near=None)
         result = segmenter.step(PICTURE, labels)
         assert (result.labels == labels).all() and (result.probabilities[1].cpu().numpy() == (labels == 5)).all()
         shown = seen[number][0].permute(1, 2, 0).cpu() * 255
@@ -122,3 +123,19 @@ def test_going_on_from_a_file_keeps_the_crop(tmp_path, device):
     other.restore(tmp_path / "state.pt")
     assert all((other.step(PICTURE).labels == e.labels).all() for e in expected)
     assert other._track.crop == segmenter._track.crop != whole(FRAME)
+
+
+def test_overlapping_frames_come_to_the_same_as_single_steps(device):
+    """Through a crop that moves, and with an object that comes in; what can be saved is what has come out."""
+    segmenter, prompts = segmenter_of(device, finetune=False), {}
+    for t, (top, left) in {0: (40, 400), 3: (200, 300)}.items():
+        prompts[t] = np.zeros(FRAME, np.uint8)
+        prompts[t][top : top + 30, left : left + 30] = t + 1
+    frames = [Frame(np.roll(PICTURE, 5 * t, 1), t, t / 24) for t in range(7)]
+    single = [segmenter.step(frame.image, prompts.get(frame.index)) for frame in frames]
+    segmenter.reset()
+    tracks = []
+    for one, other in zip(single, segmenter.propagate(frames, prompts), strict=True):
+        assert torch.equal(one.probabilities, other.probabilities) and (one.labels == other.labels).all()
+        tracks.append(segmenter._track)
+    assert [track.frames for track in tracks] == list(range(1, 8)) and len({track.crop for track in tracks}) > 1

@@ -209,14 +209,14 @@ def test_many_objects_go_through_in_chunks(segmenter, monkeypatch):
     for i in range(40):
         labels[2 * i : 2 * i + 2] = i + 1
     network, decoded, sought = segmenter.network, [], []
-    decode, flow = network.decode, frame._flow
+    decode, flow = network.decode, frame.optical_flow
 
     def seen_decode(features, state, to_last=None):
         decoded.append(state.masks.shape[1])
         return decode(features, state, to_last)
 
     monkeypatch.setattr(network, "decode", seen_decode)
-    monkeypatch.setattr(frame, "_flow", lambda *each: (sought.append(each), flow(*each))[1])
+    monkeypatch.setattr(frame, "optical_flow", lambda *each: (sought.append(each), flow(*each))[1])
     segmenter.start(IMAGE, labels)
     decoded.clear()
     probabilities = segmenter.step(IMAGE).probabilities
@@ -249,3 +249,19 @@ def test_bad_masks(segmenter):
         segmenter.start(IMAGE, np.ones((20, 10), np.uint8))
     with pytest.raises(InputError, match="no object"):
         segmenter.start(IMAGE, np.zeros((90, 150), np.uint8))
+
+
+def test_a_frame_that_cannot_be_had_takes_none_of_those_before_it(segmenter):
+    segmenter.config = InferenceConfig(size=64, precision="fp32", finetune=False)
+
+    def broken():
+        yield from video(3)
+        raise InputError("breaks off")
+
+    found = []
+    with pytest.raises(InputError, match="breaks off"):
+        found.extend(segmenter.propagate(broken(), {0: LABELS}))
+    with pytest.raises(InputError, match="the mask is"):
+        for result in segmenter.propagate(video(3), {2: LABELS[1:]}):
+            found.append(result)
+    assert [result.index for result in found] == [0, 1, 2, 0, 1]

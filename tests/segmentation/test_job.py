@@ -324,9 +324,9 @@ def test_what_was_seen_is_appended(tmp_path):
 
 def test_a_memory_that_had_to_shrink_is_told_of(job, monkeypatch):
     class SmallGPU(Segmenter):
-        def step(self, *arguments):
+        def propagate(self, *arguments):
             self.max_mem_frames = 1
-            return super().step(*arguments)
+            return super().propagate(*arguments)
 
     monkeypatch.setattr(run, "Segmenter", SmallGPU)
     assert "the GPU has room for a memory of 1 frames only, not 2" in segment_video(job).warnings[0]

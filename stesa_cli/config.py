@@ -1,8 +1,9 @@
 """Strict settings: TOML files become frozen pydantic models; unknown keys and bad values are all named at once."""
 
 import tomllib
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -22,8 +23,28 @@ class Config(BaseModel):
         try:
             return cls.model_validate(values)
         except ValidationError as error:
-            problems = "; ".join(f"{'.'.join(map(str, e['loc'])) or 'config'}: {e['msg']}" for e in error.errors())
+            problems = "; ".join(cls._problem(each["loc"], each["type"], each["msg"]) for each in error.errors())
             raise ConfigError(problems, where, "correct the keys named") from error
+
+    @classmethod
+    def _problem(cls, place: tuple[int | str, ...], kind: str, message: str) -> str:
+        name = ".".join(map(str, place)) or "config"
+        if kind != "extra_forbidden":
+            return f"{name}: {message}"
+        known = cls._keys(place[:-1])
+        near = get_close_matches(str(place[-1]), known, 1)
+        return f"unknown key {name}: " + (f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}")
+
+    @classmethod
+    def _keys(cls, place: tuple[int | str, ...]) -> list[str]:
+        """The keys of the settings at a place in these."""
+        for i, step in enumerate(place):
+            if field := cls.model_fields.get(str(step)):
+                kinds = [field.annotation, *get_args(field.annotation)]
+                inner = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, Config)), Config)
+                rest = place[i + 1 :]
+                return inner._keys(tuple(step for step in rest if not isinstance(step, int)))
+        return list(cls.model_fields)
 
     @classmethod
     def load(cls, name: str | Path) -> Self:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from stesa_cli.errors import OutputError
 
+_MASK = re.compile(r"(?<![a-z])(?:masks?|labels?|seg(?:mentation)?|gt|annot(?:ation)?s?|mattes?|alpha)(?![a-z])")
 PREFIX = ".stesa-"
 
 
@@ -48,6 +49,17 @@ def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text atomically."""
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
+
+
+def called_mask(stem: str) -> bool:
+    """Whether a name says that it is that of a mask, such as 00000_mask or gt_00000."""
+    return bool(_MASK.search(stem.casefold()))
+
+
+def without_mask(stem: str) -> str:
+    """A name without the word for a mask before or behind it: that of its frame."""
+    match = re.fullmatch(rf"(?:{_MASK.pattern}[ _.-]+)?(?P<name>.*?)(?:[ _.-]+{_MASK.pattern})?", stem, re.IGNORECASE)
+    return match["name"] if match else stem
 
 
 def natural(name: str) -> list[str | int]:

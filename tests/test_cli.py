@@ -37,3 +37,17 @@ def test_an_error_of_the_users_is_one_line_and_exit_code_1(tmp_path):
 def test_wrong_usage_is_exit_code_2():
     assert stesa("segment").returncode == 2
     assert stesa("nonsense").returncode == 2
+
+
+def test_an_error_before_the_start_draws_no_bar():
+    result = stesa("data", "get", "nope")
+    assert result.returncode == 1 and result.stderr.splitlines() == [
+        "error: nope: no such data set; choose one of: davis-2017, davis-2017-test-dev, davis-2016"
+    ]
+
+
+def test_a_name_of_several_lines_is_told_in_one():
+    result = stesa("segment", "go\n\x1bne.mp4")
+    assert result.stderr.splitlines() == [
+        r"error: go\n\x1bne.mp4: no such video; give a video file or a folder of frames"
+    ]

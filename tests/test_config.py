@@ -64,3 +64,21 @@ def test_adapted_changes_data_length_and_seed():
     assert all(stage.sources == {"stills": 1.0, "davis2016": 3.0} for stage in config.stages)
     with pytest.raises(ConfigError, match="not a weight"):
         RunConfig.load("stesa").adapted("davis=x")
+
+
+def test_unknown_keys_are_named_with_what_may_be_meant():
+    values = {"model": {"encoder": "resnet18", "memory": {"key": 1}}, "trian": {}, "train": {"sed": 1}}
+    clip = {"lenght": 4, "quite_another": 1}
+    stage = {"steps": 2, "sources": {"stills": 1}, "clip": clip}
+    with pytest.raises(ConfigError) as caught:
+        RunConfig.parse(values | {"stages": [stage]}, "own.toml")
+    said = str(caught.value)
+    for line in (
+        "unknown key model.memory.key: did you mean keys?",
+        "unknown key trian: did you mean train?",
+        "unknown key train.sed: did you mean seed?",
+        "unknown key stages.0.clip.lenght: did you mean length?",
+        "unknown key stages.0.clip.quite_another: known are length, ",
+    ):
+        assert line in said
+    assert "Extra inputs" not in said

@@ -402,12 +402,3 @@ def test_a_soft_mask_in_a_palette_of_greys_is_one_object(tmp_path):
     Image.fromarray(soft).save(tmp_path / "soft.gif")
     labels = read_mask(tmp_path / "soft.gif")
     assert (labels == (soft >= 128)).all()
-
-
-def test_a_palette_whose_black_is_not_first_is_told_of(tmp_path):
-    """Pillow's quantize puts colours in any order: background and object may be swapped."""
-    image = Image.fromarray(np.repeat(np.array([[0, 1, 1, 2]], np.uint8), 4, 0))
-    image.putpalette([250, 50, 83, 0, 0, 0, 51, 221, 255])
-    image.save(tmp_path / "q.png")
-    labels, notes = read_mask_with_notes(tmp_path / "q.png")
-    assert labels[0].tolist() == [0, 1, 1, 2] and "black, index 1, is not 0" in notes[0]

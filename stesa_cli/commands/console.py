@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from rich.console import Console
 from rich.progress import (
@@ -12,22 +13,47 @@ from rich.progress import (
     Progress,
     ProgressColumn,
     Task,
+    TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 console = Console(stderr=True, highlight=False, markup=False)
 """Everything meant for people goes to standard error; standard output stays free for data. Brackets are plain text."""
 
 
+TITLE = 26  # characters of a bar's title
+
+
+class _Bars(Progress):
+    """Shows nothing, when it is started, before there is something to show."""
+
+    waits = False
+
+    def start(self) -> None:
+        self.waits = not self.tasks
+        if self.tasks:
+            super().start()
+
+    def stop(self) -> None:
+        if self.tasks:
+            super().stop()
+
+    def add_task(self, *arguments: Any, **options: Any) -> TaskID:
+        task = super().add_task(*arguments, **options)
+        if self.waits:
+            self.start()
+        return task
+
+
 class _Rate(ProgressColumn):
     """In ``unit`` per second, or in that of the task."""
 
     def __init__(self, unit: str) -> None:
-        super().__init__()
+        super().__init__(Column(no_wrap=True))
         self.unit = unit
 
     def render(self, task: Task) -> Text:
@@ -36,15 +62,17 @@ class _Rate(ProgressColumn):
 
 
 def progress(unit: str, transient: bool = False) -> Progress:
-    """A bar with count, rate in ``unit`` per second, time taken and time left; an unknown total pulses."""
-    return Progress(
-        TextColumn("{task.description}", markup=False),
+    """A bar with count, rate in ``unit`` per second, time taken and time left, in one line, of which the bar and the
+    title give way; an unknown total pulses."""
+    whole = Column(no_wrap=True)
+    return _Bars(
+        TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, max_width=TITLE)),
         BarColumn(),
-        MofNCompleteColumn(),
+        MofNCompleteColumn(table_column=whole),
         _Rate(unit),
-        TimeElapsedColumn(),
-        TextColumn("elapsed,"),
-        TimeRemainingColumn(),
+        TimeElapsedColumn(table_column=whole),
+        TextColumn("·"),
+        TimeRemainingColumn(table_column=whole),
         TextColumn("left"),
         console=console,
         transient=transient,

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import TaskID
 
 from stesa_cli.commands.console import console, progress
 from stesa_cli.commands.train import DataRoot
@@ -25,15 +26,12 @@ def get(
     from stesa_cli.data.download import get as download
 
     with progress("MB") as bar:
-        task = bar.add_task("Connecting", total=None)
-        phase = ""
+        tasks: dict[str, TaskID] = {}
 
         def show(what: str, done: int, of: int) -> None:
-            nonlocal phase
-            if what != phase:
-                bar.reset(task, description=what)
-                phase = what
-            bar.update(task, completed=done / 1e6, total=of / 1e6 if of else None)
+            if what not in tasks:
+                tasks[what] = bar.add_task(what, total=None)
+            bar.update(tasks[what], completed=done / 1e6, total=of / 1e6 if of else None)
 
         folder = download(name, data_root, show)
     console.print(f"{name} is in {folder}; DAVIS is licensed CC BY-NC 4.0")

@@ -125,7 +125,7 @@ def score(
         options = inference_config(preset, size, finetune, backend=backend, quality=quality, adapt=adapt)
         made = _segment(benchmark, source, _weights(weights, config), options, device, resume)
     if benchmark.has_truth:
-        masks = find_masks(source, benchmark.sequences)
+        masks = find_masks(source, benchmark.sequences, foreign=bool(predictions))
         for note in masks.notes:
             warn(note)
         scores = _score(benchmark, masks, jobs)
@@ -169,6 +169,9 @@ def compare(
     one, other = read_json(first), read_json(second)
     if alone := one.sequences.keys() ^ other.sequences.keys():
         warn(f"only sequences in both files are compared, not {', '.join(sorted(alone))}")
+    sets = [f"{scores.dataset} {scores.year} {scores.split}" for scores in (one, other)]
+    if sets[0] != sets[1]:
+        warn(f"these are scores of {sets[0]} and of {sets[1]}, which differ in objects or in how they are counted")
     rows = []
     for name, a, b in pairs_of(one, other):
         pairs = ((a.J_mean, b.J_mean), (a.F_mean, b.F_mean), (a.JF_mean, b.JF_mean))

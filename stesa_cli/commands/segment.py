@@ -20,7 +20,7 @@ from stesa_cli.commands.options import (
     WeightsOption,
     inference_config,
 )
-from stesa_cli.errors import StesaError
+from stesa_cli.errors import StesaError, printable
 from stesa_cli.video.outputs import FORMATS
 
 if TYPE_CHECKING:
@@ -38,8 +38,9 @@ def segment(
     mask: Annotated[
         list[str] | None,
         typer.Option(
-            help="PNG of the first frame's mask; FRAME=PNG of a later one's, which corrects objects or adds some; or a "
-            "folder of masks. Repeatable.",
+            metavar="FILE",
+            help="The first frame's mask; FRAME=FILE is a later one's (from 0), which corrects objects or adds "
+            "some; or a folder of masks. PNG, TIFF, BMP, WebP or GIF; JPEG in black and white. Repeatable.",
             show_default="the PNG beside the video",
         ),
     ] = None,
@@ -135,7 +136,7 @@ def segment(
     with interruptible() as stop:
         for job in jobs:
             if resume and is_finished(job.output):
-                console.print(f"{job.output} is finished already", soft_wrap=True)
+                console.print(f"{printable(job.output)} is finished already", soft_wrap=True)
                 failed += was_truncated(job.output) and not allow_truncated
                 continue
             told: list[str] = []
@@ -145,9 +146,9 @@ def segment(
                         job,
                         overwrite,
                         resume,
-                        _task(bar, f"Segmenting {job.name}"),
+                        _task(bar, f"Segmenting {printable(job.name)}"),
                         stop.is_set,
-                        _task(bar, f"Finetuning to {job.name}", unit="steps"),
+                        _task(bar, f"Finetuning to {printable(job.name)}", unit="steps"),
                         _start(told),
                     )
             except Interrupted as interruption:
@@ -209,7 +210,7 @@ def _show(report: "SegmentReport", told: Sequence[str]) -> bool:
     columns = ["id", "first area (px)", "last area (px)", "frames seen", "confidence"]
     console.print(table("Objects", columns, rows))
     console.print(
-        f"{report.frames} frames at {report.frames_per_second:.1f} frames/s, written to {report.job.output}",
+        f"{report.frames} frames at {report.frames_per_second:.1f} frames/s, written to {printable(report.job.output)}",
         soft_wrap=True,
     )
     for line in report.warnings:

@@ -14,7 +14,8 @@ import numpy as np
 from stesa_cli.data import davis, youtube_vos
 from stesa_cli.data.sequence import VideoSequence
 from stesa_cli.errors import ConfigError, InputError
-from stesa_cli.masks import object_ids, read_mask, read_mask_with_notes, swapped_ids
+from stesa_cli.evaluation.doubts import doubts
+from stesa_cli.masks import object_ids, read_mask, read_mask_with_notes
 
 YEARS = {"davis": (2016, 2017), "youtube-vos": (2018, 2019)}
 """The data sets, and the years of each; the first is the default."""
@@ -89,15 +90,18 @@ class Masks:
             raise InputError(f"cannot be read as a zip ({error})", self.path, "give a folder or a zip") from error
 
 
-def find_masks(path: Path, sequences: Sequence[VideoSequence], all_frames: bool = False) -> Masks:
+def find_masks(path: Path, sequences: Sequence[VideoSequence], all_frames: bool = False, foreign: bool = True) -> Masks:
     """The masks of the frames that are scored, or of all, in a folder or zip that may wrap them in one more folder.
+    Of ``foreign`` ones, which others saved, the notes tell what makes good masks score badly, too.
 
     Raises InputError that names the missing ones."""
     masks = locate(Masks(path), sequences)
     root = masks.open()
     if absent := missing(root, sequences, all_frames):
-        raise InputError(f"masks are missing: {few(absent)}", path, "give one mask a frame, <sequence>/<frame>.png")
-    return replace(masks, notes=() if all_frames else tuple(_notes(root, sequences)))
+        kinds = _other_kinds(root, sequences)
+        fix = f"only PNGs are masks, not the {kinds} there: save" if kinds else "give"
+        raise InputError(f"masks are missing: {few(absent)}", path, f"{fix} one mask a frame, <sequence>/<frame>.png")
+    return replace(masks, notes=() if all_frames else tuple(_notes(root, sequences, foreign)))
 
 
 def locate(masks: Masks, sequences: Sequence[VideoSequence]) -> Masks:
@@ -117,6 +121,16 @@ def missing(root: Path | ZipPath, sequences: Iterable[VideoSequence], all_frames
         absent = [mask_name(sequence, frame) for frame in wanted if not mask_file(root, sequence, frame).is_file()]
         lines += [f"{sequence.name}/ (all {len(wanted)})"] if 1 < len(wanted) == len(absent) else absent
     return lines
+
+
+def _other_kinds(root: Path | ZipPath, sequences: Iterable[VideoSequence]) -> str:
+    """The suffixes of files that are named after frames, but are no PNGs."""
+    found: set[str] = set()
+    for sequence in sequences:
+        folder, stems = root / sequence.name, {frame.stem for frame in sequence.frames}
+        files = [Path(file.name) for file in folder.iterdir()] if folder.is_dir() else []
+        found |= {file.suffix for file in files if file.stem in stems and file.suffix.lower() != ".png"}
+    return ", ".join(sorted(found))
 
 
 def mask_name(sequence: VideoSequence, frame: Path) -> str:
@@ -155,26 +169,36 @@ def _scored(sequence: VideoSequence) -> list[int]:
     return annotated if sequence.late else [i for i in annotated if 0 < i < len(sequence.frames) - 1]
 
 
-def _notes(root: Path | ZipPath, sequences: Iterable[VideoSequence]) -> list[str]:
-    """What a look at the first mask of each sequence that is scored tells."""
-    notes: dict[str, list[str]] = {}
+def _notes(root: Path | ZipPath, sequences: Iterable[VideoSequence], foreign: bool) -> list[str]:
+    """What a look at the first, the middle and the last mask of each sequence that are scored tells; where objects may
+    enter late, at the first."""
+    notes: dict[str, dict[str, str]] = {}  # of each note the sequences, and what more there is to say
+    empty: list[bool] = []
     for sequence in sequences:
-        ends = {index for index, path in enumerate(sequence.annotations) if path} - set(_scored(sequence))
+        scored = _scored(sequence)
+        ends = {index for index, path in enumerate(sequence.annotations) if path} - set(scored)
         if any(not mask_file(root, sequence, sequence.frames[index]).is_file() for index in ends):
-            notes.setdefault("the first or last mask is missing, which DAVIS does not score", []).append(sequence.name)
-        for index in _scored(sequence)[:1]:
+            notes.setdefault("the first or last mask is missing, which DAVIS does not score", {})[sequence.name] = ""
+        known = next((object_ids(sequence.truth(i)) for i, path in enumerate(sequence.annotations) if path), [])
+        for index in dict.fromkeys(scored[i] for i in ([0] if sequence.late else [0, len(scored) // 2, -1]) if scored):
             file = mask_file(root, sequence, sequence.frames[index])
             labels, said = read_mask_with_notes(Path(str(file)), BytesIO(read_bytes(file)), series=True)
             truth = sequence.truth(index)
-            ids, true_ids = object_ids(labels), object_ids(truth)
-            if not (sequence.merged or set(ids) <= set(true_ids)) and set(swapped_ids(ids)) <= set(true_ids):
-                said.append("red and blue seem to be swapped: its ids would be those of the truth otherwise")
             if truth.shape != sequence.size(index) and labels.shape != truth.shape:
                 size = "{1}×{0}".format(*labels.shape)
                 said.append(f"scored at the frames' size, {size}, to which the larger truth is reduced")
+                truth = sequence.labels(index)
             for note in said:
-                notes.setdefault(note, []).append(sequence.name)
-    return [f"{few(names)}: {note}" for note, names in notes.items()]
+                notes.setdefault(note, {}).setdefault(sequence.name, "")
+            empty.append(bool(known) and not object_ids(labels))
+            if foreign and labels.shape == truth.shape:
+                for note, more in doubts(labels, truth, known, sequence.merged):
+                    notes.setdefault(note, {}).setdefault(sequence.name, more)
+    lines = ["the masks hold no object"] if foreign and empty and all(empty) else []
+    for note, names in notes.items():
+        name, more = next(iter(names.items()))
+        lines.append(f"{few(names)}: {note}" + (f" ({name}: {more})" if more else ""))
+    return lines
 
 
 def _with_slashes(archive: ZipFile) -> ZipFile:

@@ -45,9 +45,8 @@ def read_json(path: Path) -> DatasetScores:
     except FileNotFoundError as error:
         raise InputError("no such file", path, "give a file of stesa evaluate --output") from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(
-            f"cannot be read as scores ({error!r})", path, "give a file of stesa evaluate --output"
-        ) from error
+        why = "no JSON" if isinstance(error, ValueError) else repr(error)
+        raise InputError(f"cannot be read as scores ({why})", path, "give a file of stesa evaluate --output") from error
 
 
 def compare(one: DatasetScores, other: DatasetScores) -> Iterator[tuple[str, Measures, Measures]]:

@@ -146,7 +146,10 @@ class Segmenter:
                 continue
             self._use(found)
             return
-        raise StesaError("the GPU has too little memory for finetuning", fix="use --no-finetune, or --device cpu")
+        raise StesaError(
+            "the GPU has too little memory for finetuning",
+            fix="use --no-finetune, or --device cpu (in Python, finetune=False, device='cpu')",
+        )
 
     def _use(self, finetuned: dict[str, Tensor]) -> None:
         self.network, self._finetuned, self.backend = self._loaded, finetuned, None
@@ -209,7 +212,8 @@ class Segmenter:
         if self.max_mem_frames <= 1:
             smaller = max(MULTIPLE, self.config.size // 2)
             raise StesaError(
-                "the GPU has too little memory for this video", fix=f"use --size {smaller}, or --device cpu"
+                "the GPU has too little memory for this video",
+                fix=f"use --size {smaller}, or --device cpu (in Python, size={smaller}, device='cpu')",
             )
         self.max_mem_frames //= 2
 
@@ -238,7 +242,9 @@ class Segmenter:
             with torch.serialization.safe_globals([Track, Group, State, Memory, MemoryFrame, Crop]):
                 saved = torch.load(path, map_location=self.device, weights_only=True)
         except (OSError, RuntimeError, EOFError, UnpicklingError) as error:
-            raise InputError("cannot be read", path, "begin anew with --overwrite") from error
+            raise InputError(
+                "cannot be read", path, "begin anew with --overwrite (in Python, overwrite=True)"
+            ) from error
         self.max_mem_frames, track, host, finetuned, notes = saved
         self._track = self._newest = replace(track, last=host and np.frombuffer(host[1], np.uint8).reshape(host[0]))
         self._use(finetuned)

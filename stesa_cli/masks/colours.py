@@ -11,6 +11,7 @@ _LEVELS = np.minimum((np.arange(256)[:, None] + [16, 16, 32]) // [32, 32, 64], [
 _CODES = (_LEVELS * [32, 4, 1]).astype(np.uint8)
 """(256, 3) uint8: looked up by R, G and B and added, a number for the nearest in the palette, a grid of 8 × 8 × 4."""
 _IDS = _CODES[PALETTE, range(3)].sum(1).argsort().astype(np.uint8)  # by that number
+NEARLY_GREY = 8  # by which the channels of a grey may differ in a lossy file
 _NOISE = 12  # RGB distance by which a plain surface may be off its colour
 _FAR = 60  # RGB distance at which a surface is of another colour
 _FEW = 32  # flat colours
@@ -22,17 +23,21 @@ def labels_of_colours(image: np.ndarray, lossy: bool, series: bool) -> tuple[np.
 
     Colours of the DAVIS palette give their ids; smooth edges are undone. Few flat colours of
     another palette are objects, the largest first. Raises InputError, without a place, for anything else."""
+    if lossy and np.ptp(image, axis=2).max() <= NEARLY_GREY:
+        return labels_of_grey(image[..., 1].copy(), lossy, series)
     nearest = nearest_ids(image)
     exact = (cv2.LUT(cv2.merge([nearest] * 3), PALETTE[None]) == image).all(2)
     if exact.all():
-        return nearest, [] if series else _swapped(object_ids(nearest))
-    if np.ptp(image, axis=2).max() <= (8 if lossy else 0):
+        return nearest, [] if series else swapped_note(object_ids(nearest))
+    if not np.ptp(image, axis=2).any():
         return labels_of_grey(image[..., 1].copy(), lossy, series)
     if lossy:
         raise InputError("a lossy file in colours, so ids are lost in its noise", fix=FIX)
     if not series and (flat := _flat(image, nearest)):
         return flat
-    return _snapped(image, nearest, exact), []
+    labels = _snapped(image, nearest, exact)
+    near = sorted(set(object_ids(labels)) - set(object_ids(labels[exact & (nearest == labels)])))
+    return labels, [f"its colours are only near those of the ids {', '.join(map(str, near))}"] if near else []
 
 
 def nearest_ids(image: np.ndarray) -> np.ndarray:
@@ -47,7 +52,8 @@ def swapped_ids(ids: list[int]) -> list[int]:
     return nearest_ids(np.ascontiguousarray(PALETTE[ids][:, ::-1])).tolist() if ids else []
 
 
-def _swapped(ids: list[int]) -> list[str]:
+def swapped_note(ids: list[int]) -> list[str]:
+    """A line, where these ids are the first ones when red and blue are changed for each other."""
     first = list(range(1, len(ids) + 1))
     if ids == first or sorted(swapped_ids(ids)) != first:
         return []

@@ -7,16 +7,17 @@ from functools import partial
 from pathlib import Path
 from typing import IO
 
+import cv2
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps
 
-from stesa_cli.errors import InputError
+from stesa_cli.errors import InputError, reason
 from stesa_cli.files import atomic
-from stesa_cli.masks.colours import labels_of_colours, nearest_ids
-from stesa_cli.masks.grey import FIX, SMALL, labels_of_grey, labels_of_levels
-from stesa_cli.masks.labels import PALETTE, VOID
+from stesa_cli.masks.colours import labels_of_colours
+from stesa_cli.masks.grey import FIX, labels_of_grey
+from stesa_cli.masks.labels import PALETTE
+from stesa_cli.masks.palettes import labels_of_indices
 
-MANY = 16  # greys of a palette, above which they are levels of one soft mask, not ids
 WHITES = (1023, 4095, 16383, 32767, 65280, 65535, 2**31 - 1, 2**32 - 1)
 """What stands for white in images of more than 8 bits."""
 _PLAIN = {"La": "LA", "RGBa": "RGBA"}
@@ -26,11 +27,12 @@ Understood = tuple[np.ndarray, list[str]]
 def read_mask(path: Path | str, stream: IO[bytes] | None = None, series: bool = False) -> np.ndarray:
     """Read a mask as a label map (H, W) uint8; from an open ``stream`` where given, which ``path`` then only names.
 
-    An index image gives its indices, unless its palette holds black and white only, many greys, or the DAVIS colours in
-    another order: then it goes by colour. A grey image gives its values; where these run smoothly from black to white,
-    it is one object, of id 1, where it is 128 or more; levels such as 128 and 255 are objects 1 and 2. More than 8 bits
-    and fractions are understood alike. A colour image uses the DAVIS palette, whose smooth edges and noise are undone,
-    or few flat colours, one an object. Where colour says nothing, the alpha channel is the mask.
+    An index image gives its indices, unless its palette holds black and white only, many greys, the DAVIS colours in
+    another order, or black elsewhere than first: then it goes by colour. A grey image gives its values; where these run
+    smoothly from black to white, it is one object, of id 1, where it is 128 or more; levels such as 128 and 255 are
+    objects 1 and 2. More than 8 bits and fractions are understood alike. A colour image uses the DAVIS palette, whose
+    smooth edges and noise are undone, or few flat colours, one an object. Where colour says nothing, the alpha channel
+    is the mask.
     In a ``series`` of masks of many frames, ids never follow from what else a file shows: such files are refused.
     Raises InputError when the file is missing, not an image, or cannot be understood without loss.
     """
@@ -42,11 +44,17 @@ def read_mask_with_notes(path: Path | str, stream: IO[bytes] | None = None, seri
     with _opened(path, stream) as image:
         if getattr(image, "n_frames", 1) > 1 and image.format != "MPO":
             raise InputError("holds several pictures", path, "give the mask of one frame")
-        lossy = _is_lossy(image)
+        lossy, deep = _is_lossy(image), _deep_colours(image, stream or path)
         image = ImageOps.exif_transpose(image)
         image = image if _is_plain(image.mode) else image.convert(_PLAIN.get(image.mode, "RGB"))
         image.load()
     try:
+        if deep is not None and (deep[..., :3] == deep[..., :1]).all():
+            values = deep[..., 0] if deep.shape[2] == 3 else deep[..., [0, 3]]
+            return _of_channels(values, partial(_of_numbers, lossy=lossy, series=series))
+        if deep is not None and deep[..., :3].max() <= 255:
+            small = np.dstack([deep[..., :3], deep[..., 3:] >> 8]).astype(np.uint8)
+            return _of_channels(small, partial(labels_of_colours, lossy=lossy, series=series))
         return _understood(image, lossy, series)
     except InputError as error:
         raise InputError(error.what, path, error.fix) from error
@@ -77,8 +85,7 @@ def _opened(path: Path | str, stream: IO[bytes] | None = None) -> Iterator[Image
     except InputError:
         raise
     except Exception as error:  # whatever broken files make the many decoders of Pillow raise
-        said = "of no known kind" if isinstance(error, UnidentifiedImageError) else str(error) or type(error).__name__
-        raise InputError(f"cannot be read as an image ({said})", path, "give a PNG mask") from error
+        raise InputError(f"cannot be read as an image ({reason(error)})", path, "give a PNG mask") from error
 
 
 def _is_plain(mode: str) -> bool:
@@ -93,11 +100,27 @@ def _is_lossy(image: Image.Image) -> bool:
     return image.format in ("JPEG", "MPO", "JPEG2000", "AVIF") or image.info.get("compression") in ("jpeg", "webp")
 
 
+def _deep_colours(image: Image.Image, source: IO[bytes] | Path | str) -> np.ndarray | None:
+    """An image of 16 bits a channel, of which Pillow would keep the upper 8, as (H, W, 3) or, with alpha, (H, W, 4)
+    uint16 RGB; None for any other."""
+    if image.mode not in ("RGB", "RGBA", "LA") or not any(";16" in str(tile[3]) for tile in getattr(image, "tile", [])):
+        return None
+    if isinstance(source, (str, Path)):
+        content = Path(source).read_bytes()
+    else:
+        place = source.tell()
+        source.seek(0)
+        content = source.read()
+        source.seek(place)
+    values = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    return None if values is None or values.dtype != np.uint16 else values[..., [2, 1, 0, 3][: values.shape[-1]]]
+
+
 def _understood(image: Image.Image, lossy: bool, series: bool) -> Understood:
     mode = image.mode
     if mode in ("P", "PA"):
         palette = np.array(image.getpalette("RGB") or [], np.uint8).reshape(-1, 3)
-        return _of_channels(np.asarray(image), partial(_of_indices, palette=palette, series=series))
+        return _of_channels(np.asarray(image), partial(labels_of_indices, palette=palette, series=series))
     if mode == "1":
         return np.asarray(image).astype(np.uint8), []
     if mode in ("L", "LA", "I", "F") or mode.startswith("I;"):
@@ -119,7 +142,7 @@ def _of_channels(image: np.ndarray, read: Callable[[np.ndarray], Understood]) ->
     visible = values[~clear]
     if (visible != visible[0]).any() or _is_id(visible[0]):
         try:
-            return read(np.where(clear.reshape(clear.shape + (1,) * (values.ndim - 2)), 0, values).astype(np.uint8))
+            return read(np.where(clear.reshape(clear.shape + (1,) * (values.ndim - 2)), 0, values))
         except InputError:
             note = f"its colours are no ids: {note}"
     return (~clear).astype(np.uint8), [note]
@@ -128,44 +151,6 @@ def _of_channels(image: np.ndarray, read: Callable[[np.ndarray], Understood]) ->
 def _is_id(value: np.ndarray) -> bool:
     """Whether it is a colour of the DAVIS palette, or a number, that is neither black nor white."""
     return bool((PALETTE[1:] == value).all(1).any() if value.ndim else 0 < value < 255)
-
-
-def _of_indices(indices: np.ndarray, palette: np.ndarray, series: bool) -> Understood:
-    palette = np.vstack([palette, np.zeros((256, 3), np.uint8)])[:256]
-    used = np.flatnonzero(np.bincount(indices.ravel(), minlength=256))
-    colours = palette[used]
-    white, black = np.all(colours >= 250, axis=1), np.all(colours <= 5, axis=1)
-    if (colours == used[:, None]).all() or (len(used) > MANY and np.ptp(colours, axis=1).max() == 0):
-        return labels_of_grey(palette[indices, 0], False, series)  # a GIF's greys are not at their own index
-    if used[-1] <= 1 and (palette[0] >= 250).all() and (palette[1] <= 5).all():
-        note = "index 0 is white and 1 is black: white is taken for the object"
-        return (indices == 0).astype(np.uint8), [note]
-    if len(used) == 2 and white.any() and black.any():
-        i = used[int(white.argmax())]
-        return (indices == i) * np.uint8(1 if i in (0, VOID) else i), []
-    if len(np.unique(colours, axis=0)) < len(used):
-        return indices.copy(), []
-    web = (palette % 51 == 0).all() and used[-1] >= 10  # Pillow's convert("P") mixes 128 of 102 and 153
-    meant = np.where(web & np.isin(colours, (102, 153)), 128, colours).astype(np.uint8)
-    ids = nearest_ids(meant)
-    recognised = np.all(PALETTE[ids] == meant, axis=1)
-    note = "its palette holds the DAVIS colours in another order: ids go by colour, not by index"
-    if recognised.all():
-        if used[-1] == VOID and SMALL < used[used > 0][0] < VOID and not series:
-            return labels_of_levels(indices, used[used > 0].tolist(), series)
-        if (ids == used).all() or (colours == PALETTE[used][:, ::-1]).all():  # red and blue may be swapped in it
-            return indices.copy(), []
-        table = np.zeros(256, np.uint8)
-        table[used] = ids
-        return table[indices], [note]
-    share = np.isin(indices, used[recognised & (ids != 0)]).sum() / max(1, (~np.isin(indices, used[black])).sum())
-    ramp = np.ptp(colours, axis=1).max() == 0 and (np.diff(colours[:, 0].astype(int)) < 0).any()
-    out_of_order = black.any() and not black[0] and used[0] == 0
-    if web or ramp or (share > 0.5 and out_of_order):
-        labels, notes = labels_of_colours(palette[indices], False, series)
-        return labels, [note, *notes] if share > 0.5 else notes
-    other = "ids go by index, though black, index {}, is not 0: where black is the background, save it as index 0"
-    return indices.copy(), [other.format(used[int(black.argmax())])] if out_of_order else []
 
 
 def _of_numbers(values: np.ndarray, lossy: bool, series: bool) -> Understood:

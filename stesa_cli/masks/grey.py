@@ -26,7 +26,8 @@ def labels_of_grey(grey: np.ndarray, lossy: bool, series: bool) -> tuple[np.ndar
     if lossy:
         if _has_flat_grey(grey) or counts[255 - TAIL :].sum() < 0.4 * counts[128:].sum() or not counts[128:].any():
             raise InputError("a lossy file that holds more than black and white, so ids are lost in its noise", fix=FIX)
-        return object_, []
+        smooth = ((grey > 64) & (grey < 192)).sum() > 0.01 * counts[128:].sum()
+        return object_, [SOFT] if smooth else []
     solid = squares(grey, np.ones(grey.shape, bool), 2)
     thin = between[np.bincount(grey[solid], minlength=256)[between] == 0]
     if _is_outlined(grey, counts, between, thin) or _is_soft(grey, counts) or _is_noisy(grey, between, solid):

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from glob import glob
 from pathlib import Path
 
-from stesa_cli.errors import InputError, printable
+from stesa_cli.errors import InputError
 from stesa_cli.files import exists, natural
 from stesa_cli.segmentation.mask_options import parse_mask_option
 from stesa_cli.video.reading import is_address
@@ -39,10 +39,11 @@ def masks_for(video: Path | int, options: Sequence[str], boxed: bool = False, se
         return tuple(_of_video(option, video, several) for option in options)
     if isinstance(video, int):
         raise InputError("no mask is given", f"camera {video}", "add --mask or --box")
-    beside = _named(video).with_name(f"{_name(video)}.png")
-    if not exists(beside):
-        raise InputError("no mask is given", video, f"add --mask or --box, or put the first frame's mask in {beside}")
-    return (str(beside),)
+    beside = _named(video).parent
+    if not (found := _mask_in(beside, video)):
+        fix = f"add --mask or --box, or put the first frame's mask in {beside / _name(video)}.png"
+        raise InputError("no mask is given", video, fix)
+    return (found,)
 
 
 def outputs_for(videos: Sequence[Path | int], output: Path | None) -> dict[Path | int, Path]:
@@ -74,14 +75,25 @@ def outputs_for(videos: Sequence[Path | int], output: Path | None) -> dict[Path 
 
 def _of_video(option: str, video: Path | int, several: bool) -> str:
     frame, masks = parse_mask_option(option)
-    its = [masks / f"{_name(video)}.png", masks / _name(video)] if frame is None else []
-    if found := next((path for path in its if exists(path)), None):
-        return str(found)
-    if several and its and masks.is_dir():
-        raise InputError(
-            f"holds no mask of {video}", masks, f"put it there as {its[0].name}, or as a folder {its[1].name}"
-        )
+    if frame is not None:
+        return option
+    name = _name(video)
+    if found := _mask_in(masks, video):
+        return found
+    if exists(masks / name):
+        return str(masks / name)
+    if several and masks.is_dir():
+        raise InputError(f"holds no mask of {video}", masks, f"put it there as {name}.png, or as a folder {name}")
     return option
+
+
+def _mask_in(folder: Path, video: Path | int) -> str | None:
+    """The PNG of a video's name, if any; marked as of the first frame where the name could be that of another frame."""
+    name = _name(video)
+    found = next((path for suffix in (".png", ".PNG") if exists(path := folder / f"{name}{suffix}")), None)
+    if found is None:
+        return None
+    return f"0={found}" if name.isdecimal() else str(found)
 
 
 def _matching(pattern: str) -> list[Path]:
@@ -95,7 +107,7 @@ def _matching(pattern: str) -> list[Path]:
 def _fitting(name: str, ending: str = "") -> str:
     """A name for a folder that file systems and other programs take, of 255 bytes at most."""
     room = 255 - len(ending.encode())
-    clean = printable(name).replace("\N{REPLACEMENT CHARACTER}", "_")
+    clean = re.sub(r"[\x00-\x1f\x7f\ufffd]", "_", name.encode(errors="surrogateescape").decode(errors="replace"))
     return clean.encode()[:room].decode(errors="ignore") + ending
 
 

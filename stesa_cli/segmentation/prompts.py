@@ -48,10 +48,9 @@ class Prompts:
         names: Sequence[str] = (),
     ) -> None:
         self._size, self._min_area = size, min_area
-        self._masks, problems = masks_by_frame(masks, names)
+        self._masks, problems, notes = masks_by_frame(masks, names)
         self._boxes = _parsed(boxes, size, problems)
         areas: dict[int, dict[int, int]] = {}
-        notes: list[str] = []
         for frame, files in self._masks.items():
             try:
                 labels, more = self._read(files)
@@ -60,9 +59,6 @@ class Prompts:
                 continue
             areas[frame] = _areas(labels)
             notes += more
-            for path in [mask.path for mask in files if frame and str(mask.path) in masks]:
-                if list(names[frame : frame + 1]) == [path.stem]:
-                    notes.append(f"mask {path}: is of frame {frame}, as its name says")
         if not (masks or boxes):
             fix = "add --mask or --box, or put a PNG of the video's name beside it"
             problems.append(str(InputError("no object is given", fix=fix)))

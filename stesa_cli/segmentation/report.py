@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from stesa_cli import __version__
+from stesa_cli.errors import printable
 from stesa_cli.segmentation.prompts import Prompt, Prompts
 from stesa_cli.video.reading import VideoReader
 
@@ -36,7 +37,7 @@ class SegmentReport:
     @property
     def understood(self) -> str:
         """One line on what was understood of the video and of what is given."""
-        return f"{self.job.name}: {self.reader.describe()}; {self.prompts.describe()}"
+        return printable(f"{self.job.name}: {self.reader.describe()}; {self.prompts.describe()}")
 
     def take(self, prompt: Prompt) -> None:
         """Note what became of a prompt; a frame that is seen on the way back and forth has it once."""
@@ -65,18 +66,21 @@ class SegmentReport:
         return [round(mean, 4) if area else None for area, mean in found]
 
     def lost(self, i: int) -> list[tuple[int, int]]:
-        """From where on an object was not seen, and the frame where it was seen again, or the number of frames."""
+        """From where on an object was not seen, and the frame where it was seen again, or the number of frames. Of a
+        run both ways, this may begin at the start."""
         areas = np.array(self.areas(i))
         change = np.diff((areas > 0).astype(int))
         first = int((areas > 0).argmax())
         gone = [int(t) + 1 for t in (change < 0).nonzero()[0]]
         back = [int(t) + 1 for t in (change > 0).nonzero()[0] if t + 1 > first]
+        if self.job.both_ways and first and i in self.seen.get(0, {}):
+            gone, back = [0, *gone], [first, *back]
         return list(zip(gone, [*back, self.frames], strict=False))
 
     @property
     def warnings_so_far(self) -> list[str]:
         """Doubts about the video and what is given."""
-        return [*self.reader.notes, *self.prompts.notes, *self.notes]
+        return [printable(note) for note in (*self.reader.notes, *self.prompts.notes, *self.notes)]
 
     @property
     def warnings(self) -> list[str]:
@@ -86,7 +90,8 @@ class SegmentReport:
             gaps = self.lost(i)
             for begin, end in gaps[:TOLD]:
                 then = "is not seen again" if end == self.frames else f"returns at {self._moment(end)}"
-                lines.append(f"object {i} is lost at {self._moment(begin)} and {then}")
+                seen = f"is lost at {self._moment(begin)} and {then}"
+                lines.append(f"object {i} {seen if begin else f'is not seen before {self._moment(end)}'}")
             if len(gaps) > TOLD:
                 lines.append(f"object {i} is lost {len(gaps) - TOLD} times more: see report.json")
         if unused := [str(t) for t in self.prompts.frames if t >= self.frames]:
@@ -95,7 +100,9 @@ class SegmentReport:
         if self.seen and not self.seen[0]:
             lines.append("the frames before the first mask are left empty: add --both-ways to segment them, too")
         if self.truncated:
-            lines.append(f"{self.job.video} breaks off after {self.frames} frames: what it had is segmented")
+            lines.append(
+                f"{printable(str(self.job.video))} breaks off after {self.frames} frames: what it had is segmented"
+            )
         return lines
 
     def _moment(self, index: int) -> str:

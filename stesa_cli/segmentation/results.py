@@ -9,6 +9,7 @@ from stesa_cli.errors import InputError, OutputError
 from stesa_cli.video.outputs import FORMATS
 
 REPORT, TIMELINE, WORK = "report.json", "timeline.png", ".stesa"
+OVERWRITE, RESUME = "--overwrite (in Python, overwrite=True)", "--resume (in Python, resume=True)"
 Seen = dict[int, tuple[int, float]]
 """Area in pixels and mean probability of each object in a frame."""
 
@@ -23,7 +24,7 @@ def was_truncated(output: Path) -> bool:
     try:
         return json.loads((output / REPORT).read_text())["input"]["truncated"]
     except (OSError, ValueError, KeyError) as error:
-        raise InputError("is no report of stesa segment", output / REPORT, "begin anew with --overwrite") from error
+        raise InputError("is no report of stesa segment", output / REPORT, f"begin anew with {OVERWRITE}") from error
 
 
 def check_room(output: Path, video: Path | int, overwrite: bool, resume: bool) -> bool:
@@ -40,10 +41,10 @@ def check_room(output: Path, video: Path | int, overwrite: bool, resume: bool) -
         return True
     if found and not overwrite:
         if is_finished(output):
-            raise OutputError("holds results already", output, "choose another --output, or add --overwrite")
-        fix = "choose another --output, or add --overwrite to begin anew"
+            raise OutputError("holds results already", output, f"choose another --output, or add {OVERWRITE}")
+        fix = f"choose another --output, or add {OVERWRITE} to begin anew"
         if not isinstance(video, int):
-            fix = "add --resume to go on with it, or --overwrite to begin anew"
+            fix = f"add {RESUME} to go on with it, or {OVERWRITE} to begin anew"
         raise OutputError("holds an interrupted run", output, fix)
     return False
 

@@ -20,7 +20,7 @@ from stesa_cli.runtime import download
 from stesa_cli.segmentation.mask_options import mask_files
 from stesa_cli.segmentation.prompts import Prompts
 from stesa_cli.segmentation.report import SegmentReport
-from stesa_cli.segmentation.results import WORK, Seen, SeenLog
+from stesa_cli.segmentation.results import OVERWRITE, RESUME, WORK, Seen, SeenLog
 from stesa_cli.video.camera import open_camera
 from stesa_cli.video.outputs import FORMATS, FrameOutput, OutputOptions, Write, open_outputs, read_soft
 from stesa_cli.video.reading import Frame, VideoReader, open_video
@@ -158,7 +158,7 @@ class Run:
 
     def _stretches(self, results: Iterator[Result], handle: Callable[[Result, Write], object]) -> None:
         """Handle all results, and keep the state whenever everything up to it is written."""
-        more = True
+        more, broken = True, None
         while more:
             begun, more = time.perf_counter(), False
             with (
@@ -170,12 +170,21 @@ class Run:
                     write(output)
                     keep(output)
 
-                for result in results:
-                    handle(result, both)
-                    more = self.stopped() or time.perf_counter() - begun > STRETCH
-                    if more:
-                        break
+                try:
+                    for result in results:
+                        handle(result, both)
+                        more = self.stopped() or time.perf_counter() - begun > STRETCH
+                        if more:
+                            break
+                except InputError as error:  # of a frame; those before it are whole
+                    broken = error
             self.report.seconds["segmenting"] += time.perf_counter() - begun
+            if broken and self.report.seen and not isinstance(self.job.video, int):
+                self._save()
+                fix = f"{broken.fix}: {RESUME} goes on after the {len(self.report.seen)} frames that are done"
+                raise InputError(broken.what, broken.where, fix) from broken
+            if broken:
+                raise broken
             if isinstance(self.job.video, int):
                 more = more and not self.stopped()  # that is how a camera ends; nobody can go on with it
             elif more:
@@ -223,7 +232,7 @@ class Run:
         mine = self.job.to_dict()
         if other := [name for name in mine if mine[name] != settings.get(name)]:
             what = f"was begun with other options ({', '.join(other)})"
-            raise OutputError(what, self.job.output, "give the same options, or begin anew with --overwrite")
+            raise OutputError(what, self.job.output, f"give the same options, or begin anew with {OVERWRITE}")
         self.report.seen = self.log.read(size)
 
 

@@ -37,6 +37,10 @@ def open_data(config: RunConfig, data_root: Path) -> Data:
                 found[name], note = check([s for s in sequences if name in wanted or _matches(s, held_out)])
                 notes += [f"{name}: {note}"] if note else []
                 missing -= {p for s in found[name] for p in held_out if _matches(s, (p,)) and _serves(s)}
+    have = [name for name in wanted if name in found]
+    if have and len(have) < len(wanted):
+        absent = ", ".join(name for name in wanted if name not in found)
+        problems.found.append(f"the config trains on {absent}, too: without it, add --dataset {','.join(have)}")
     held = {s.name: s for every in reversed(found.values()) for s in every if _matches(s, held_out)}
     kept = {name: [s for s in found[name] if s.name not in held] for name in wanted if name in found}
     problems.found += [f"{name}: no sequence is left to train on" for name, sequences in kept.items() if not sequences]

@@ -12,13 +12,14 @@ from typing import TypeVar
 import numpy as np
 
 from stesa_cli.errors import InputError, printable
-from stesa_cli.files import natural
+from stesa_cli.files import called_mask, natural
 from stesa_cli.video.pictures import Head, in_8_bits, look_at, read_pages, read_picture, read_values, scale_of
 from stesa_cli.video.stream import Frame, VideoReader
 
 IMAGES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff"}
 PAGES = {".tif", ".tiff", ".webp"}
 """Of these, what may hold several."""
+_NUMBER = r"[+-]?[0-9]+(\.[0-9]+)?"
 SAMPLES = 8  # pictures from which the scale of 16 bits is taken
 TOLD = 5  # problems
 
@@ -50,7 +51,7 @@ class FolderReader(VideoReader):
             heads.pop(each, None)
         if left_out:
             self.notes.append(f"{_names(left_out)}: no frame of this video, so left out")
-        problems += _doubled(path, heads) + _of_other_sizes(heads)
+        problems += _doubled(path, heads) + _in_series(path, heads) + _of_other_sizes(heads)
         if problems:
             raise _together(problems)
         self._paths = list(heads)
@@ -76,41 +77,49 @@ class FolderReader(VideoReader):
 
 
 class PagesReader(VideoReader):
-    """The pages of one file. Raises InputError when one is broken, or of another size than the first."""
+    """The pages of one file, shown as long as it says, or at ``rate``. Raises InputError when one is broken, or of
+    another size than the first."""
 
     def __init__(self, path: Path, rate: Fraction) -> None:
         super().__init__()
-        self._path, self.rate = path, rate
         head = look_at(path)
+        seconds = next(read_pages(path, [0]))[1] if head.pages > 1 else 0
+        self._path, self.rate = path, Fraction(1 / seconds).limit_denominator(1000) if seconds else rate
         self.frame_count, (self.width, self.height) = head.pages, head.size
         self._scale = None
         if head.is_deep:
-            self._scale, note = scale_of(read_pages(path, _sample(range(head.pages))))
+            self._scale, note = scale_of(values for values, _ in read_pages(path, _sample(range(head.pages))))
             self.notes += [note] if note else []
 
     def _length(self) -> str:
         return f"{self.frame_count} pages"
 
     def _frames(self) -> Generator[Frame]:
-        for page, values in enumerate(read_pages(self._path, range(self.frame_count or 0))):
+        time = 0.0
+        for page, (values, seconds) in enumerate(read_pages(self._path, range(self.frame_count or 0))):
             image = in_8_bits(values, self._scale)
             if image.shape[:2] != (self.height, self.width):
                 what = f"page {page + 1} is {image.shape[1]}×{image.shape[0]}, the first {self.width}×{self.height}"
                 raise InputError(what, self._path, "give pages of one size")
-            yield Frame(image, page, float(page / self.rate))
+            yield Frame(image, page, time)
+            time += seconds or float(1 / self.rate)
 
 
 def in_order(paths: Sequence[Path]) -> list[Path]:
     """Frames in natural order, whatever the case of letters; names that are numbers by these, signs and all."""
-    if all(re.fullmatch(r"[+-]?[0-9]+(\.[0-9]+)?", path.stem) for path in paths):
+    if all(re.fullmatch(_NUMBER, path.stem) for path in paths):
         return sorted(paths, key=lambda path: (Decimal(path.stem), path.name))
     return sorted(paths, key=lambda path: (natural(path.name.casefold()), path.name))
 
 
 def _strangers(heads: dict[Path, Head]) -> list[Path]:
     """Pictures that are no frames by their looks: a mask beside a frame of the same name, or a lone index image; and
-    those of another size or mode than all others that are not named as these are, either."""
-    frames = {path: head for path, head in heads.items() if head.kind != "index"} or heads
+    those of another size or mode than all others that are not named as these are, either; or by their names, as
+    00000_mask.png beside 00000.png."""
+    named = {path for path in heads if called_mask(path.stem)}
+    named = named if len(named) < len(heads) else set()
+    frames = {path: head for path, head in heads.items() if path not in named and head.kind != "index"}
+    frames = frames or {path: head for path, head in heads.items() if path not in named}
     if not frames:
         return []
     size, kind = Counter((head.size, head.kind) for head in frames.values()).most_common(1)[0][0]
@@ -118,7 +127,9 @@ def _strangers(heads: dict[Path, Head]) -> list[Path]:
     coloured = {path.stem for path, head in heads.items() if head.kind in ("colour", "clear")}
 
     def is_strange(path: Path, head: Head) -> bool:
-        if path not in frames and len(heads) == len(frames) + 1:
+        if path in named:
+            return _way(path) != way
+        if path not in frames and len(heads) - len(named) == len(frames) + 1:
             return True
         beside = head.kind in ("index", "grey") and path.stem in coloured
         return beside or ((head.size, head.kind) != (size, kind) and _way(path) != way)
@@ -152,6 +163,21 @@ def _doubled(folder: Path, heads: dict[Path, Head]) -> list[InputError]:
     more = f", and for {len(twice) - 1} more" if len(twice) > 1 else ""
     what = f"two files for frame {both[0].stem} ({both[0].name}, {both[1].name}){more}"
     return [InputError(what, folder, f"remove one kind, or choose with --pattern '*{both[0].suffix}'")]
+
+
+def _in_series(folder: Path, heads: Collection[Path]) -> list[InputError]:
+    """Whether there are two series, with a picture of the same numbers in both, such as left_0.png and right_0.png."""
+    series: dict[str, dict[str, Path]] = {}
+    for path in heads:
+        series.setdefault(_way(path)[0], {})["-".join(re.findall("[0-9]+", path.stem))] = path
+    one, other = (*sorted(series.values(), key=lambda paths: -len(paths)), {}, {})[:2]
+    both = [number for number in one if number and number in other]
+    if len(both) < max(2, len(one) / 2) or all(re.fullmatch(_NUMBER, path.stem) for path in heads):
+        return []
+    first = one[both[0]]
+    pattern = re.sub("[0-9]+", "*", first.stem) + "[0-9]" * first.stem[-1].isdigit() + first.suffix
+    what = f"holds two series of frames ({first.name}, … and {other[both[0]].name}, …)"
+    return [InputError(what, folder, f"move one of them elsewhere, or choose with --pattern '{pattern}'")]
 
 
 def _of_other_sizes(heads: dict[Path, Head]) -> list[InputError]:

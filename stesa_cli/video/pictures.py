@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image, ImageOps
 
-from stesa_cli.errors import InputError
+from stesa_cli.errors import InputError, reason
 
 ENDS = {"PNG": b"IEND", "JPEG": b"\xff\xd9"}  # near the end of a whole file
 NARROW = 0.25  # share of the scale below which values are stretched
@@ -52,7 +52,7 @@ def opened(path: Path) -> Generator[Image.Image]:
     except InputError:
         raise
     except Exception as error:  # whatever broken files make the many decoders of Pillow raise
-        what = "is a folder, not a frame" if path.is_dir() else f"cannot be read as an image ({error})"
+        what = "is a folder, not a frame" if path.is_dir() else f"cannot be read as an image ({reason(error)})"
         raise InputError(what, path, "remove or replace this frame") from error
 
 
@@ -93,18 +93,20 @@ def read_values(path: Path) -> np.ndarray:
         return _values(image)
 
 
-def read_pages(path: Path, pages: Iterable[int]) -> Generator[np.ndarray]:
-    """The values of some pages of a file, rising, as ``read_values`` gives them. Raises InputError."""
+def read_pages(path: Path, pages: Iterable[int]) -> Generator[tuple[np.ndarray, float]]:
+    """The values of some pages of a file, rising, as ``read_values`` gives them, and how long each is to be shown, in
+    seconds, 0 where nothing is said of it. Raises InputError."""
     with opened(path) as image:
         for page in pages:
             image.seek(page)
             if not (_is_deep(image) and image.mode.startswith("RGB")):
-                yield _values(image)
+                values = _values(image)
+                yield values, float(image.info.get("duration", 0)) / 1000
                 continue
             read, found = cv2.imreadmulti(str(path), start=page, count=1, flags=cv2.IMREAD_UNCHANGED)  # see read_values
             if not read:
                 raise InputError(f"page {page + 1} of more than 8 bits cannot be read", path, "give pages as files")
-            yield found[0][..., 2::-1]
+            yield found[0][..., 2::-1], float(image.info.get("duration", 0)) / 1000
 
 
 def _values(image: Image.Image) -> np.ndarray:

@@ -17,7 +17,7 @@ from stesa_cli.cli import app
 from stesa_cli.errors import ConfigError, InputError, OutputError
 from stesa_cli.evaluation.score_files import read_json
 from stesa_cli.inference.config import InferenceConfig
-from stesa_cli.masks import read_mask
+from stesa_cli.masks import read_mask, write_mask
 from stesa_cli.model.network import ModelConfig, Network
 
 from ..layouts import davis, predictions, squares, zipped
@@ -109,6 +109,22 @@ def test_two_results_side_by_side(given, tmp_path):
     assert [cell.strip() for cell in row.split("│")][2:5] == [f"{before:.3f}", "1.000", f"{1 - before:+.3f}"]
     note = "warning: --compare is now a command of its own: stesa evaluate compare A.json B.json\n"
     assert evaluate("--compare", "one.json", "other.json").stderr == note + said
+
+
+def test_scores_that_are_not_alike_are_told_of(given, tmp_path):
+    evaluate(*given, "--output", "one.json")
+    other = json.loads((tmp_path / "one.json").read_text()) | {"year": 2016}
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    assert (
+        "warning: these are scores of davis 2017 val and of davis 2016 val"
+        in evaluate("compare", "one.json", "other.json").stderr
+    )
+    write_mask(tmp_path / "a.png", TRUTH["a"][0])
+    for name, why in (("a.png", "no JSON"), ("empty.json", "KeyError('sequences')")):
+        (tmp_path / "empty.json").write_text("{}")
+        with pytest.raises(InputError) as caught:
+            evaluate("compare", "one.json", name)
+        assert str(caught.value).startswith(f"{name}: cannot be read as scores ({why}); give")
 
 
 def test_the_model_runs_and_is_scored(given, tiny, tmp_path):

@@ -19,7 +19,7 @@ from stesa_cli.inference.config import InferenceConfig
 from stesa_cli.inference.segmenter import Segmenter
 from stesa_cli.masks import read_mask, write_mask
 from stesa_cli.segmentation import run
-from stesa_cli.segmentation.job import SegmentJob, segment_video
+from stesa_cli.segmentation.job import SegmentJob, segment, segment_video
 from stesa_cli.segmentation.report import SegmentReport
 from stesa_cli.segmentation.results import SeenLog, is_finished, was_truncated
 from stesa_cli.segmentation.run import Interrupted
@@ -196,7 +196,7 @@ import os, signal, sys
 from pathlib import Path
 from stesa_cli.inference.config import InferenceConfig
 from stesa_cli.segmentation import run
-from stesa_cli.segmentation.job import SegmentJob, segment_video
+from stesa_cli.segmentation.job import SegmentJob, segment, segment_video
 run.STRETCH = 0
 clip, mask, weights, output, both_ways = sys.argv[1:]
 job = SegmentJob(
@@ -438,3 +438,34 @@ def test_notes_of_the_reader_are_warnings(job, monkeypatch):
 
     monkeypatch.setattr(run, "open_video", opened)
     assert "frame 3 has another size" in segment_video(job).warnings
+
+
+def test_a_broken_frame_in_the_middle_costs_nothing_that_is_done(job):
+    folder = frames_in(job.output.with_name("frames"), [f"{t}.png" for t in range(6)])
+    whole = (folder / "3.png").read_bytes()
+    (folder / "3.png").write_bytes(whole[:60] + bytes(20) + whole[80:])  # its head and its end are fine
+    mine = replace(job, video=folder, frames=None)
+    with pytest.raises(InputError, match=r"3\.png: cannot be read.*--resume.* goes on after the 3 frames") as caught:
+        segment_video(mine)
+    assert str(caught.value).count("3.png") == 1 and len(masks(job.output)) == 3
+    (folder / "3.png").write_bytes(whole)
+    for path in (job.output / "masks").iterdir():
+        path.chmod(0o444)
+    before = {path.name: path.stat().st_mtime_ns for path in (job.output / "masks").iterdir()}
+    assert segment_video(mine, resume=True).frames == 6 and len(pictures(job.output / "overlay.mp4")) == 6
+    assert before.items() <= {path.name: path.stat().st_mtime_ns for path in (job.output / "masks").iterdir()}.items()
+
+
+def test_an_object_that_is_not_there_at_the_start_of_a_run_both_ways_is_told_of(job):
+    prompts = SimpleNamespace(notes=[], frames=[3])
+    report = SegmentReport(replace(job, both_ways=True), SimpleNamespace(notes=[]), {}, prompts)
+    report.times = [t / 10 for t in range(5)]
+    report.seen = {t: {1: (0 if t < 2 else 9, 0.5), 2: (7, 0.5)} | ({3: (5, 0.5)} if t > 3 else {}) for t in range(5)}
+    assert report.lost(1) == [(0, 2)] and report.lost(2) == report.lost(3) == []
+    assert report.warnings == ["object 1 is not seen before frame 2 (0.20 s)"]
+
+
+def test_errors_say_what_python_calls_the_options(job):
+    segment_video(job)
+    with pytest.raises(OutputError, match=r"add --overwrite \(in Python, overwrite=True\)"):
+        segment(job.video, job.masks[0], job.output)

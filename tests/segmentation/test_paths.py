@@ -62,6 +62,15 @@ def test_the_folder_one_stands_in_has_a_name(monkeypatch: pytest.MonkeyPatch, he
     assert outputs_for([Path()], None) == {Path(): here / "frames_stesa"}
 
 
+def test_the_mask_beside_a_video_is_of_its_first_frame_whatever_its_name() -> None:
+    """Neither the name of a frame nor the case of the suffix matters."""
+    touch("3/0.png", "3.png", "007.mp4", "007.png", "UP.MP4", "UP.PNG", "masks/3.png")
+    assert masks_for(Path("3"), []) == ("0=3.png",)
+    assert masks_for(Path("3"), ["masks"]) == ("0=masks/3.png",)
+    assert masks_for(Path("007.mp4"), []) == ("0=007.png",)
+    assert masks_for(Path("UP.MP4"), []) == ("UP.PNG",)
+
+
 def test_masks_in_a_folder() -> None:
     touch("a.mp4", "b.mp4", "c.mp4", "masks/a.png", "masks/b/00000.png", "3=x.png")
     assert masks_for(Path("a.mp4"), ["masks"]) == ("masks/a.png",)
@@ -142,3 +151,7 @@ def test_given_masks_that_are_files() -> None:
         Path("a.png"),
         Path("5=c.png"),
     ]
+
+
+def test_results_of_a_name_with_control_characters_get_a_plain_one() -> None:
+    assert outputs_for([Path("a\nb.mp4")], None) == {Path("a\nb.mp4"): Path("a_b_stesa")}

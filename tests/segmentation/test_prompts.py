@@ -262,7 +262,7 @@ def test_a_mask_named_after_a_frame_is_of_that_frame(tmp_path: Path) -> None:
     assert Prompts([f"1={tmp_path / '00003.png'}"], [], SIZE, names=names).frames == (1,)
     assert Prompts([mask(tmp_path / "first.png", 1)], [], SIZE, names=names).frames == (0,)
     twice = Prompts([mask(tmp_path / "first.png", 1), f"2={tmp_path / 'first.png'}"], [], SIZE, names=names)
-    assert twice.frames == (0, 2) and twice.notes == ()
+    assert twice.frames == (0, 2) and "frame 2 is the one named 00003" in twice.notes[0]
 
 
 def scene(width: int, height: int) -> tuple[np.ndarray, np.ndarray]:

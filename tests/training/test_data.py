@@ -96,6 +96,16 @@ def test_one_photograph_is_enough(tiny_data, tmp_path):
     assert [r.step for r in reports] == [1, 2, 3]
 
 
+def test_davis_alone_is_no_stills_and_tells_how_to_train_on_it(tiny_data, tmp_path):
+    shutil.copytree(tiny_data / "davis2016", tmp_path / "davis")
+    for name, root in (("the folder itself", tmp_path / "davis"), ("the one that holds it", tmp_path)):
+        with pytest.raises(StesaError) as caught:
+            open_data(CONFIG, root)
+        assert "no stills here" in str(caught.value) and "holds no frames" not in str(caught.value), name
+        assert "the config trains on stills, too: without it, add --dataset davis2016" in str(caught.value), name
+    assert open_data(CONFIG.adapted(dataset="davis2016"), tmp_path).sources["davis2016"]
+
+
 def test_every_data_set_is_one_part_of_the_validation(tiny_data, tmp_path):
     """Each of a data set's sequences counts less, the more there are."""
     for name in ("d", "e"):

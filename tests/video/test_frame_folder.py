@@ -227,3 +227,55 @@ def test_pages_in_colour_keep_their_bits(tmp_path: Path) -> None:
         found = [frame.image for frame in reader]
     for t, image in enumerate(found):
         assert np.abs(image.astype(int) - numbered(t)).max() <= 1
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+@pytest.mark.parametrize("count", [1, 5])
+def test_masks_that_are_called_so_are_no_frames(tmp_path: Path, mode: str, count: int) -> None:
+    """They look as frames do."""
+    save(tmp_path, *FIVE, mode=mode)
+    save(tmp_path, *[f"{i:05d}_mask.png" for i in range(count)], mode=mode)
+    with open_video(tmp_path) as reader:
+        assert reader.frame_count == 5 and reader.names == tuple(name[:5] for name in FIVE)
+    assert "00000_mask.png" in reader.notes[0] and "left out" in reader.notes[0]
+
+
+def test_masks_alone_may_be_frames(tmp_path: Path) -> None:
+    save(tmp_path, *[f"mask_{i}.png" for i in range(3)])
+    assert numbers(tmp_path) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("{}.png", "{}_depth.png"), ("left_{}.png", "right_{}.png"), ("{}_rgb.png", "{}_ir.png")],
+)
+def test_two_series_are_refused(tmp_path: Path, one: str, other: str) -> None:
+    save(tmp_path, *map(one.format, range(4)))
+    save(tmp_path, *map(other.format, range(4)))
+    line = refusal(tmp_path)
+    assert "two series of frames" in line
+    pattern = line.split("--pattern '")[1][:-1]
+    with open_video(tmp_path, pattern=pattern) as reader:
+        assert reader.frame_count == 4
+
+
+def test_numbers_with_signs_are_one_series(tmp_path: Path) -> None:
+    save(tmp_path, *[f"{i:+d}.png" if i else "0.png" for i in range(-3, 4)])
+    assert numbers(tmp_path) == list(range(7))
+
+
+@pytest.mark.parametrize("name", ["a.webp", "a.png"])
+def test_animations_keep_their_times(tmp_path: Path, name: str) -> None:
+    first, *rest = [Image.fromarray(numbered(i)) for i in range(5)]
+    options = {"duration": [100, 100, 300, 100, 50], "lossless": True}
+    first.save(tmp_path / name, save_all=True, append_images=rest, **options)
+    with open_video(tmp_path / name) as reader:
+        frames = list(reader)
+    assert [number_of(frame.image) for frame in frames] == list(range(5)) and reader.rate == 10
+    assert [frame.time for frame in frames] == pytest.approx([0, 0.1, 0.2, 0.5, 0.6])
+
+
+def test_a_broken_frame_names_its_path_once(tmp_path: Path) -> None:
+    save(tmp_path, *FIVE)
+    (tmp_path / FIVE[2]).write_bytes(b"nothing")
+    assert refusal(tmp_path).count(FIVE[2]) == 1

@@ -13,8 +13,8 @@ from PIL import Image
 from stesa_cli.errors import InputError
 from stesa_cli.video import ffmpeg as ffmpeg_room
 from stesa_cli.video import frame_folder, stream
+from stesa_cli.video.decoding import Log
 from stesa_cli.video.reading import open_video
-from stesa_cli.video.video_file import _Log
 
 from ..clips import ffmpeg, make_video, number_of, numbered
 
@@ -107,7 +107,7 @@ def test_a_truncated_file_says_where_it_broke(
     with open_video(path) as reader:
         count = len(list(reader))
     assert 15 < count < 45 and reader.truncated_at == count
-    monkeypatch.setattr(_Log, "error", "")  # lost in the middle of another line of ffmpeg's log
+    monkeypatch.setattr(Log, "error", "")  # lost in the middle of another line of ffmpeg's log
     with open_video(path) as reader:
         assert len(list(reader)) == count == reader.truncated_at
     assert reader.frame_count == (None if name == "live.mkv" else 50)

@@ -11,9 +11,9 @@ import pytest
 from PIL import Image
 
 from stesa_cli.errors import InputError
+from stesa_cli.video.decoding import Log
 from stesa_cli.video.encoding import encoder
 from stesa_cli.video.reading import open_video
-from stesa_cli.video.video_file import _Log
 from stesa_cli.video.writing import video_writer
 
 from ..clips import ffmpeg, make_video, number_of, numbered
@@ -109,7 +109,7 @@ def test_high_dynamic_range_is_toned_down_alike_by_all_codecs(tmp_path: Path, ki
 def test_what_ffmpeg_says_of_its_output_is_not_of_the_video(tmp_path: Path) -> None:
     """Its log tells of both; how far a thread has read it by then is chance."""
     path = steps(tmp_path / "a.mp4", HDR["HLG"], ["-c:v", "libaom-av1", "-cpu-used", "8"])
-    log = _Log(path, "")
+    log = Log(path, "")
     while log.images.read(1 << 16):
         """The whole log is written when all frames are."""
     while log.frames.get():
@@ -174,3 +174,41 @@ def test_damage_in_the_middle_is_told_of(tmp_path: Path) -> None:
         assert len(list(reader)) == 30 and reader.truncated_at is None
         (note,) = reader.notes
     assert note == "decoding met an error: some pictures may be damaged"
+
+
+def test_a_turn_that_is_no_quarter_is_left_undone_and_told_of(tmp_path: Path) -> None:
+    plain, path = make_video(tmp_path / "plain.mp4"), tmp_path / "a.mp4"
+    ffmpeg("-display_rotation", "45", "-i", str(plain), "-c", "copy", str(path))
+    with open_video(path) as reader:
+        assert [number_of(frame.image) for frame in reader] == list(range(12))
+    assert reader.rotation == 0 and reader.notes == ["is marked to be turned by 45°, which is left undone"]
+
+
+def test_frames_that_are_lost_in_the_middle_are_no_end(tmp_path: Path) -> None:
+    """Each frame is coded by itself, so none but the spoilt ones is lost."""
+    path = make_video(tmp_path / "a.mov", "-c:v", "png", "-pix_fmt", "rgb24", frames=20)
+    whole = bytearray(path.read_bytes())
+    places = [match.start() for match in re.finditer(b"\x89PNG", whole)]
+    for place in places[7:9]:
+        whole[place : place + 40] = bytes(40)
+    path.write_bytes(whole)
+    with open_video(path) as reader:
+        frames = list(reader)
+    assert [number_of(frame.image) for frame in frames] == [*range(7), *range(9, 20)]
+    assert reader.truncated_at is None and frames[7].time == pytest.approx(0.36)
+    assert reader.notes[0].startswith("2 frames could not be decoded after frame 6 (0.24 s): later frames keep their")
+
+
+@pytest.mark.parametrize("prefix", [0, 4], ids=["ts", "m2ts"])
+def test_a_transport_stream_cut_in_a_packet_breaks_off(tmp_path: Path, prefix: int) -> None:
+    plain = make_video(tmp_path / "plain.ts", "-g", "5", frames=30).read_bytes()
+    packets = [bytes(prefix) + plain[i : i + 188] for i in range(0, len(plain), 188)]
+    whole, cut = tmp_path / "whole.ts", tmp_path / "cut.ts"
+    whole.write_bytes(b"".join(packets))
+    cut.write_bytes(whole.read_bytes()[: len(packets) * 6 // 10 * (188 + prefix) + 100])
+    for path in (whole, joined(tmp_path / "both.ts", cut, whole)):
+        with open_video(path) as reader:
+            assert list(reader) and reader.truncated_at is None
+    with open_video(cut) as reader:
+        count = len(list(reader))
+    assert 10 < count < 30 and reader.truncated_at == count

@@ -21,7 +21,7 @@ from stesa_cli.masks import read_mask, write_mask
 from stesa_cli.segmentation import run
 from stesa_cli.segmentation.job import SegmentJob, segment_video
 from stesa_cli.segmentation.report import SegmentReport
-from stesa_cli.segmentation.results import SeenLog, is_finished, was_truncated
+from stesa_cli.segmentation.results import SeenLog, is_finished, seen_in, was_truncated
 from stesa_cli.segmentation.run import Interrupted
 from stesa_cli.video.reading import VideoReader, open_video
 
@@ -226,6 +226,35 @@ def test_a_killed_run_goes_on_with_the_same_masks(job, both_ways):
     whole = replace(job, output=job.output.with_name("whole"))
     segment_video(whole)
     equal(whole.output, job.output)
+
+
+def test_the_network_does_not_wait_for_what_is_made_of_its_masks(job, monkeypatch):
+    recorded, ahead, seen_in = [], threading.Event(), run.seen_in
+
+    def slow(labels, confidence, ids):
+        recorded.append(ahead.wait(20))
+        return seen_in(labels, confidence, ids)
+
+    monkeypatch.setattr(run, "seen_in", slow)
+    report = segment_video(job, on_frame=lambda done, of: done == 2 and ahead.set())
+    assert recorded == [True] * 5 and report.areas(2)[0] == 15 * 25
+
+
+def test_an_error_behind_the_network_stops_the_run(job, monkeypatch):
+    heard, before = [], threading.active_count()
+    monkeypatch.setattr(run, "seen_in", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        segment_video(job, on_frame=lambda done, of: heard.append(done))
+    assert len(heard) <= 1 + run.BEHIND and not is_finished(job.output) and not list(job.output.rglob("*.mp4"))
+    assert threading.active_count() <= before + 1  # the optical flow's
+
+
+def test_what_is_seen_of_each_object():
+    labels, confidence = np.zeros((2, 6, 8), np.uint8)
+    labels[1:3, 2:5], labels[5, 7] = 4, 250
+    confidence[labels == 4], confidence[5, 7] = [255, 255, 255, 0, 0, 51], 102
+    assert seen_in(labels, confidence, (4, 250, 9)) == {4: (6, pytest.approx(16 / 30)), 250: (1, 0.4), 9: (0, 0.0)}
+    assert seen_in(np.zeros((6, 8), np.uint8), confidence, (4,)) == {4: (0, 0.0)}
 
 
 def test_masks_of_later_frames_correct_and_add_objects(job, tmp_path):

@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -37,6 +38,21 @@ def test_segmenting_with_the_shipped_weights_loads_torch_but_nothing_as_slow():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines() == ["[0, 1]", "[]"]
+
+
+@pytest.mark.parametrize("given", [None, "active"])
+def test_idle_threads_sleep_unless_the_user_has_it_otherwise(given):
+    code = (
+        "import os, sys; from stesa_cli.cli import main\n"
+        "sys.argv = ['stesa', 'segment', 'gone.mp4', '--mask', 'gone.png']\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {"OMP_WAIT_POLICY": given} if given else {}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert result.stdout.split() == [given or "passive", "True"]
 
 
 def test_version():

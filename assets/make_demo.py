@@ -155,7 +155,7 @@ class Scene:
 
 def main() -> None:
     scene = Scene()
-    with video_writer(FOLDER / "demo.mp4", RATE, crf=16, preset="slow") as write:
+    with video_writer(FOLDER / "demo.mp4", RATE, crf=16, effort="-preset slow") as write:
         for index in range(FRAMES):
             write(scene.frame(index), float(index / RATE))
             write_mask(FOLDER / "demo_truth" / f"{index:05d}.png", scene.truth(index))

@@ -1,5 +1,7 @@
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -20,6 +22,37 @@ def test_help_loads_no_heavy_package(command):
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout.splitlines()[-1] == "[]" and "Usage" in result.stdout
+
+
+def test_segmenting_with_the_shipped_weights_loads_torch_but_nothing_as_slow():
+    demo = Path(__file__).parents[1] / "assets" / "demo.mp4"
+    code = (
+        "import sys; from stesa_cli import InferenceConfig, Segmenter, open_video, read_mask\n"
+        "segmenter = Segmenter.load(config=InferenceConfig(size=64, finetune=False))\n"
+        f"with open_video({str(demo)!r}) as frames:\n"
+        f"    results = segmenter.propagate(frames, {{0: read_mask({str(demo.with_suffix('.png'))!r})}})\n"
+        "    print([next(results).index, next(results).index])\n"
+        "import stesa_cli.segmentation.job\n"
+        "slow = {'timm', 'torchvision', 'torch._dynamo', 'sympy', 'scipy', 'matplotlib', 'accelerate'}\n"
+        "print(sorted(slow & sys.modules.keys()))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout.splitlines() == ["[0, 1]", "[]"]
+
+
+@pytest.mark.parametrize("given", [None, "active"])
+def test_idle_threads_sleep_unless_the_user_has_it_otherwise(given):
+    code = (
+        "import os, sys; from stesa_cli.cli import main\n"
+        "sys.argv = ['stesa', 'segment', 'gone.mp4', '--mask', 'gone.png']\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    environment |= {"OMP_WAIT_POLICY": given} if given else {}
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert result.stdout.split() == [given or "passive", "True"]
 
 
 def test_version():

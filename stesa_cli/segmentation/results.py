@@ -2,8 +2,11 @@
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+import cv2
+import numpy as np
 
 from stesa_cli.errors import InputError, OutputError
 from stesa_cli.video.outputs import FORMATS
@@ -12,6 +15,16 @@ REPORT, TIMELINE, WORK = "report.json", "timeline.png", ".stesa"
 OVERWRITE, RESUME = "--overwrite (in Python, overwrite=True)", "--resume (in Python, resume=True)"
 Seen = dict[int, tuple[int, float]]
 """Area in pixels and mean probability of each object in a frame."""
+
+
+def seen_in(labels: np.ndarray, confidence: np.ndarray, ids: Sequence[int]) -> Seen:
+    """What is seen of each object in a frame's label map and confidence, both (H, W) uint8."""
+    x, y, width, height = cv2.boundingRect(labels)
+    if not width:
+        return dict.fromkeys(ids, (0, 0.0))
+    labels, confidence = (each[y : y + height, x : x + width] for each in (labels, confidence))
+    masks = {i: cv2.compare(labels, i, cv2.CMP_EQ) for i in ids}  # type: ignore[call-overload]
+    return {i: (cv2.countNonZero(mask), cv2.mean(confidence, mask)[0] / 255) for i, mask in masks.items()}
 
 
 def is_finished(output: Path) -> bool:

@@ -3,7 +3,8 @@ kept in the folder ``.stesa`` of the output folder. A run that goes on reads the
 it too; a pass backwards, before the one forwards, leaves its frames to that in the same way."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -20,7 +21,8 @@ from stesa_cli.runtime import download
 from stesa_cli.segmentation.mask_options import mask_files
 from stesa_cli.segmentation.prompts import Prompts
 from stesa_cli.segmentation.report import SegmentReport
-from stesa_cli.segmentation.results import OVERWRITE, RESUME, WORK, Seen, SeenLog
+from stesa_cli.segmentation.results import OVERWRITE, RESUME, WORK, Seen, SeenLog, seen_in
+from stesa_cli.video.background import background
 from stesa_cli.video.camera import open_camera
 from stesa_cli.video.outputs import FORMATS, FrameOutput, OutputOptions, Write, open_outputs, read_soft
 from stesa_cli.video.reading import Frame, VideoReader, open_video
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from stesa_cli.segmentation.job import SegmentJob
 
 STRETCH = 15.0  # seconds of work that a killed run loses at most
+BEHIND = 2  # frames whose results wait to be recorded: probabilities of ten objects at 1080p take 90 MB
 BLOCK = 256e6  # bytes of frames that a pass backwards decodes at a time
 Result = TypeVar("Result")
 
@@ -69,6 +72,7 @@ class Run:
         self.work = job.output / WORK
         self.state, self.log = self.work / "state.pt", SeenLog(self.work / "seen.jsonl")
         self.fresh: dict[int, Seen] = {}  # not in the log yet
+        self.done, self.more = 0, True  # frames; whether a stretch may have left some
         # what a run that goes on reads again for the whole formats, and where: it is kept where the user saves none
         self.again = [] if "masks" in job.save and not job.binary else ["masks"]
         self.soft_again = any(FORMATS[kind].soft for kind in self.whole)
@@ -84,18 +88,14 @@ class Run:
         write_text(self.work / "begun", "")  # tells that the run is not finished
         sweep(job.output)
         if self.turn >= 0 < self.first and not isinstance(job.video, int):
-            self._stretches(self._backwards(), self._record)
+            self._stretches(backwards(job, self.turn), self._backwards, self._record)
         with open_outputs(job.output, self.whole, self.options) as show:
 
             def go_on(result: FrameResult | FrameOutput, write: Write) -> None:
                 self.report.times.append(result.time)
-                if isinstance(result, FrameOutput):
-                    self._tell()
-                else:
-                    result = self._record(result, write)
-                show(result)
+                show(result if isinstance(result, FrameOutput) else self._record(result, write))
 
-            self._stretches(self._forwards(islice(self.reader, job.frames)), go_on)
+            self._stretches(islice(self.reader, job.frames), self._forwards, go_on)
             if self.report.frames <= self.first:
                 raise self._no_first(self.report.frames)
         # a break behind the last frame that was asked for is nobody's business
@@ -106,7 +106,7 @@ class Run:
         self.report.notes += [note for note in self.segmenter.notes if note not in self.report.notes]
         self.report.model["backend"] = self.segmenter.backend.name if self.segmenter.backend else None
 
-    def _forwards(self, frames: Iterator[Frame]) -> Iterator[FrameResult | FrameOutput]:
+    def _forwards(self, frames: Iterator[Frame]) -> Generator[FrameResult | FrameOutput]:
         """What was done of the first frames, and the results of the others."""
         for frame in frames:
             if frame.index not in self.report.seen:
@@ -118,13 +118,13 @@ class Run:
             self.segmenter.reset(keep_finetuned=True)
         yield from self.segmenter.propagate(chain([frame], frames), self._prompt, self._finetuning)
 
-    def _backwards(self) -> Iterator[FrameResult]:
-        """The results of the frames from ``turn`` on back to the first."""
+    def _backwards(self, frames: Iterator[Frame]) -> Generator[FrameResult]:
+        """The results of frames on the way from ``turn`` back to the start."""
 
         def prompt(frame: Frame) -> np.ndarray | None:
             return self._prompt(frame) if frame.index == self.first else None
 
-        for result in self.segmenter.propagate(backwards(self.job, self.turn), prompt, self._finetuning):
+        for result in self.segmenter.propagate(frames, prompt, self._finetuning):
             if not result.ids:
                 raise self._no_first(result.index + 1)
             self.turn = result.index - 1
@@ -153,17 +153,22 @@ class Run:
         what = f"the first mask is of frame {self.first}, but the video has {frames} frames"
         return InputError(what, str(self.job.video), "frames count from 0")
 
-    def _tell(self) -> None:
-        self.on_frame(len(self.report.seen), self.job.frames or self.reader.frame_count)
-
-    def _stretches(self, results: Iterator[Result], handle: Callable[[Result, Write], object]) -> None:
-        """Handle all results, and keep the state whenever everything up to it is written."""
-        more, broken = True, None
-        while more:
-            begun, more = time.perf_counter(), False
+    def _stretches(
+        self,
+        frames: Iterator[Frame],
+        results: Callable[[Iterator[Frame]], Generator[Result]],
+        handle: Callable[[Result, Write], object],
+    ) -> None:
+        """Handle the results of all frames, in a thread, while the next ones are computed. At the end of a stretch all
+        that runs ahead or behind is done, and then the state is kept."""
+        self.more = True
+        while self.more:
+            begun, broken = time.perf_counter(), None
             with (
                 open_outputs(self.job.output, self.each, self.options) as write,
                 open_outputs(self.work, self.again, OutputOptions()) as keep,
+                background(1, BEHIND) as submit,
+                closing(results(self._stretch(frames))) as made,
             ):
 
                 def both(output: FrameOutput) -> None:
@@ -171,11 +176,10 @@ class Run:
                     keep(output)
 
                 try:
-                    for result in results:
-                        handle(result, both)
-                        more = self.stopped() or time.perf_counter() - begun > STRETCH
-                        if more:
-                            break
+                    for result in made:
+                        submit(handle, result, both)
+                        self.done += isinstance(result, FrameResult)
+                        self.on_frame(self.done, self.job.frames or self.reader.frame_count)
                 except InputError as error:  # of a frame; those before it are whole
                     broken = error
             self.report.seconds["segmenting"] += time.perf_counter() - begun
@@ -186,24 +190,30 @@ class Run:
             if broken:
                 raise broken
             if isinstance(self.job.video, int):
-                more = more and not self.stopped()  # that is how a camera ends; nobody can go on with it
-            elif more:
+                self.more = self.more and not self.stopped()  # so a camera ends; nobody can go on with it
+            elif self.more:
                 self._save()
                 if self.stopped():
                     raise Interrupted(f"interrupted after {len(self.report.seen)} frames: add --resume to go on")
 
+    def _stretch(self, frames: Iterator[Frame]) -> Iterator[Frame]:
+        """The frames of a stretch: until it has lasted, or the run is stopped, when there may be ``more``."""
+        begun, self.more = time.perf_counter(), False
+        for frame in frames:
+            yield frame
+            self.more = self.stopped() or time.perf_counter() - begun > STRETCH
+            if self.more:
+                return
+
     def _record(self, result: FrameResult, write: Write) -> FrameOutput:
         """Write what a frame has of its own, and keep in mind what was seen."""
-        areas = np.bincount(result.labels.ravel(), minlength=256)
-        sums = np.bincount(result.labels.ravel(), result.confidence.ravel(), 256) / 255
-        seen = {i: (int(areas[i]), float(sums[i] / max(1, areas[i]))) for i in result.ids}
+        seen = seen_in(result.labels, result.confidence, result.ids)
         self.report.seen[result.index] = self.fresh[result.index] = seen
         soft = download((result.probabilities[1:] * 255).round().byte()) if self.soft else ()
         masks = dict(zip(result.ids, soft, strict=False))
         name = self._name(result.index)
         output = FrameOutput(name, result.index, result.time, result.image, result.labels, result.ids, masks)
         write(output)
-        self._tell()
         return output
 
     def _done(self, frame: Frame) -> FrameOutput:
@@ -234,6 +244,7 @@ class Run:
             what = f"was begun with other options ({', '.join(other)})"
             raise OutputError(what, self.job.output, f"give the same options, or begin anew with {OVERWRITE}")
         self.report.seen = self.log.read(size)
+        self.done = len(self.report.seen)
 
 
 def open_source(job: "SegmentJob") -> VideoReader:

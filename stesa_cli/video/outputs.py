@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from stesa_cli.errors import InputError
 from stesa_cli.files import atomic
@@ -49,6 +49,7 @@ class OutputOptions:
 
 
 Write = Callable[[FrameOutput], None]
+Open = Callable[[Path, OutputOptions], AbstractContextManager[Write]]
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Format:
     to write a frame. A format that is not ``whole`` is a folder with files of their own for each frame."""
 
     path: str
-    open: Callable[[Path, OutputOptions], AbstractContextManager[Write]]
+    open: Open
     whole: bool = False
     soft: bool = False
     require: Callable[[], None] = lambda: None
@@ -95,50 +96,37 @@ def read_soft(folder: Path, name: str, ids: Sequence[int]) -> dict[int, np.ndarr
     return soft
 
 
-Call = tuple[Callable[..., None], Path, *tuple[Any, ...]]
+def _files(write: Callable[[Path, FrameOutput, OutputOptions], None]) -> Open:
+    """A format of files of each frame, which ``write`` puts into a folder in the background."""
+
+    @contextmanager
+    def opened(folder: Path, options: OutputOptions) -> Iterator[Write]:
+        with background(WORKERS) as submit:
+            yield lambda frame: submit(write, folder, frame, options)
+
+    return opened
 
 
-@contextmanager
-def _files(calls: Callable[[FrameOutput], Iterable[Call]]) -> Iterator[Write]:
-    """The files of each frame, made by ``calls`` in the background."""
-    with background(WORKERS) as submit:
-
-        def write(frame: FrameOutput) -> None:
-            for call in calls(frame):
-                submit(*call)
-
-        yield write
-
-
-def _masks(folder: Path, options: OutputOptions) -> AbstractContextManager[Write]:
+def _write_masks(folder: Path, frame: FrameOutput, options: OutputOptions) -> None:
     import numpy as np
 
     from stesa_cli.masks import write_mask
 
-    def calls(frame: FrameOutput) -> Iterator[Call]:
-        path = folder / f"{frame.name}.png"
-        if options.binary:
-            yield _write_grey, path, np.isin(frame.labels, frame.ids)
-        else:
-            yield write_mask, path, frame.labels
-
-    return _files(calls)
+    path = folder / f"{frame.name}.png"
+    if options.binary:
+        _write_grey(path, np.isin(frame.labels, frame.ids))
+    else:
+        write_mask(path, frame.labels)
 
 
-def _objects(folder: Path, options: OutputOptions) -> AbstractContextManager[Write]:
-    return _files(
-        lambda frame: [(_write_grey, folder / str(i) / f"{frame.name}.png", frame.labels == i) for i in frame.ids]
-    )
+def _write_objects(folder: Path, frame: FrameOutput, options: OutputOptions) -> None:
+    for i in frame.ids:
+        _write_grey(folder / str(i) / f"{frame.name}.png", frame.labels == i)
 
 
-def _soft(folder: Path, options: OutputOptions) -> AbstractContextManager[Write]:
-    return _files(
-        lambda frame: [(_write_grey, folder / str(i) / f"{frame.name}.png", each) for i, each in frame.soft.items()]
-    )
-
-
-def _archives(folder: Path, options: OutputOptions) -> AbstractContextManager[Write]:
-    return _files(lambda frame: [(_write_archive, folder / f"{frame.name}.npz", frame)])
+def _write_soft(folder: Path, frame: FrameOutput, options: OutputOptions) -> None:
+    for i, each in frame.soft.items():
+        _write_grey(folder / str(i) / f"{frame.name}.png", each)
 
 
 @contextmanager
@@ -184,30 +172,31 @@ def _need_pycocotools() -> None:
 
 def _write_grey(path: Path, image: np.ndarray) -> None:
     """A grey PNG of (H, W) uint8, or of (H, W) bool as 0 and 255."""
+    import cv2
     import numpy as np
-    from PIL import Image
 
     image = image * np.uint8(255) if image.dtype == bool else image
+    coded = cv2.imencode(".png", image)[1]  # in a third of Pillow's time
     with atomic(path) as temporary:
-        Image.fromarray(image).save(temporary, format="PNG")
+        temporary.write_bytes(coded.data)
 
 
-def _write_archive(path: Path, frame: FrameOutput) -> None:
+def _write_archive(folder: Path, frame: FrameOutput, options: OutputOptions) -> None:
     import numpy as np
 
     ids, labels = np.array(list(frame.soft), np.uint8), frame.labels
     probabilities = np.array(list(frame.soft.values()), np.uint8).reshape(-1, *labels.shape)
-    with atomic(path) as temporary:
+    with atomic(folder / f"{frame.name}.npz") as temporary:
         np.savez_compressed(temporary, labels=labels, ids=ids, probabilities=probabilities)
 
 
 FORMATS = {
-    "masks": Format("masks", _masks),
-    "objects": Format("objects", _objects),
+    "masks": Format("masks", _files(_write_masks)),
+    "objects": Format("objects", _files(_write_objects)),
     "overlay": Format("overlay.mp4", _overlay, whole=True),
-    "soft": Format("soft", _soft, soft=True),
+    "soft": Format("soft", _files(_write_soft), soft=True),
     "alpha": Format("alpha.mov", _cut_out, whole=True, soft=True),
     "webm": Format("alpha.webm", _cut_out, whole=True, soft=True),
     "rle": Format("rle.json", _run_lengths, whole=True, require=_need_pycocotools),
-    "npz": Format("npz", _archives, soft=True),
+    "npz": Format("npz", _files(_write_archive), soft=True),
 }

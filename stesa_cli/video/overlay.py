@@ -25,23 +25,31 @@ DEFAULT_STYLE = OverlayStyle()
 def overlay(image: np.ndarray, labels: np.ndarray, style: OverlayStyle = DEFAULT_STYLE) -> np.ndarray:
     """A copy of ``image`` (H, W, 3) uint8 RGB where each object of the label map (H, W) uint8 is tinted in its DAVIS
     colour, outlined inside its edge in a brighter one, and, on demand, numbered at its thickest place."""
-    height, inside = len(image), (labels > 0).view(np.uint8)
+    height = len(image)
     line = max(1, round(height / 300)) if style.contour is None else style.contour
     result = image.copy()
-    tinted = cv2.addWeighted(image, 1 - style.opacity, _paint(labels, PALETTE), style.opacity, 0)
-    cv2.copyTo(tinted, inside, result)
-    if line:
-        around = np.ones((2 * line + 1, 2 * line + 1), np.uint8)
-        edge = (cv2.morphologyEx(labels, cv2.MORPH_GRADIENT, around) > 0).view(np.uint8) & inside
-        cv2.copyTo(_paint(labels, _BRIGHT), edge, result)
+    x, y, across, down = cv2.boundingRect(labels)
+    if across:  # a margin shows where the background begins
+        part = np.s_[max(0, y - line) : y + down + line, max(0, x - line) : x + across + line]
+        result[part] = _tinted(image[part], labels[part], style.opacity, line)
     for i in object_ids(labels) if style.ids else []:
         depth = cv2.distanceTransform(cv2.copyMakeBorder((labels == i).view(np.uint8), 1, 1, 1, 1, 0), cv2.DIST_L2, 3)
         _write(result, str(i), np.unravel_index(depth.argmax(), depth.shape)[::-1], height / 600)
     return result
 
 
+def _tinted(image: np.ndarray, labels: np.ndarray, opacity: float, line: int) -> np.ndarray:
+    tint = cv2.addWeighted(image, 1 - opacity, _paint(labels, PALETTE), opacity, 0)
+    result = cv2.copyTo(tint, labels, image.copy())
+    if line:
+        around = np.ones((2 * line + 1, 2 * line + 1), np.uint8)
+        edge = cv2.min(cv2.morphologyEx(labels, cv2.MORPH_GRADIENT, around), labels)
+        result = cv2.copyTo(_paint(labels, _BRIGHT), edge, result)
+    return result
+
+
 def _paint(labels: np.ndarray, palette: np.ndarray) -> np.ndarray:
-    return cv2.LUT(cv2.merge([labels] * 3), palette[None])
+    return cv2.applyColorMap(labels, palette[:, None])  # three times as fast as a LUT
 
 
 def _write(image: np.ndarray, text: str, centre: tuple[int, int], scale: float) -> None:

@@ -1,14 +1,14 @@
 """What every source of frames is: a stream of upright RGB frames, in order, in constant memory."""
 
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Self
 
 import numpy as np
+
+from stesa_cli.video.background import ahead
 
 AHEAD = 4  # frames decoded while the caller works on one
 
@@ -39,7 +39,7 @@ class VideoReader(ABC):
     dynamic_range: str = ""  # such as HLG, where it was more than the standard one
 
     def __init__(self) -> None:
-        self._ahead = self._read_ahead()
+        self._ahead = ahead(self._frames(), AHEAD)
         self.notes: list[str] = []  # for the user; some come only as frames are read
 
     def __iter__(self) -> Iterator[Frame]:
@@ -77,14 +77,3 @@ class VideoReader(ABC):
     @abstractmethod
     def _frames(self) -> Generator[Frame]:
         """The frames, as the thread decodes them."""
-
-    def _read_ahead(self) -> Generator[Frame]:
-        frames = self._frames()
-        pool = ThreadPoolExecutor(1)
-        try:
-            pending = deque(pool.submit(next, frames, None) for _ in range(AHEAD))
-            while frame := pending.popleft().result():
-                pending.append(pool.submit(next, frames, None))
-                yield frame
-        finally:
-            pool.shutdown(cancel_futures=True)

@@ -9,6 +9,7 @@ from torch.testing import assert_close
 
 from stesa_cli.errors import ConfigError
 from stesa_cli.model.attention import Memory, MemoryFrame, NonLocalBlock, SpaceTimeNonLocalBlock
+from stesa_cli.model.efficientnet_lite import SCALES
 from stesa_cli.model.encoder import STRIDES, Encoder, fold_batch_norm
 from stesa_cli.model.losses import bootstrapped_cross_entropy, soft_iou_loss
 from stesa_cli.model.recurrence import ConvGRU, ConvLSTM
@@ -109,6 +110,20 @@ def test_folding_batch_norms_keeps_the_features(name):
     assert not [m for m in encoder.modules() if isinstance(m, torch.nn.BatchNorm2d)]
     for one, other in zip(before, encoder(image), strict=True):
         assert_close(one, other, atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_the_shipped_encoder_is_that_of_timm_with_its_batch_norms_folded(name):
+    folded = Encoder(name, fold=True, fine=True)
+    assert not any("batch" in type(m).__name__.lower() for m in folded.modules())
+    encoder = Encoder(name, fine=True).train()
+    encoder(torch.rand(4, 3, 64, 64))  # moves the running statistics off their start
+    fold_batch_norm(encoder.eval())
+    folded.load_state_dict(encoder.state_dict())
+    image = torch.rand(2, 3, 64, 96)
+    assert folded.channels == encoder.channels
+    for one, other in zip(folded(image), encoder(image), strict=True):
+        assert_close(one, other)
 
 
 def test_unknown_encoders_are_named():

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -21,7 +22,7 @@ from stesa_cli.masks import read_mask, write_mask
 from stesa_cli.segmentation import run
 from stesa_cli.segmentation.job import SegmentJob, segment, segment_video
 from stesa_cli.segmentation.report import SegmentReport
-from stesa_cli.segmentation.results import SeenLog, is_finished, was_truncated
+from stesa_cli.segmentation.results import SeenLog, is_finished, seen_in, was_truncated
 from stesa_cli.segmentation.run import Interrupted
 from stesa_cli.video.reading import VideoReader, open_video
 
@@ -148,9 +149,9 @@ def test_unusable_input_writes_nothing(job, tmp_path):
 
 
 def stop_at(frame: int):
-    """A way to be told of frames, and to be stopped after one of them."""
-    done = [0]
-    return {"on_frame": lambda d, of: done.__setitem__(0, d), "stopped": lambda: done[0] == frame}
+    """A way to be stopped when so many frames have been asked for: these will be done."""
+    asked = count(1)
+    return {"stopped": lambda: next(asked) >= frame}
 
 
 def equal(one: Path, other: Path) -> None:
@@ -228,6 +229,35 @@ def test_a_killed_run_goes_on_with_the_same_masks(job, both_ways):
     equal(whole.output, job.output)
 
 
+def test_the_network_does_not_wait_for_what_is_made_of_its_masks(job, monkeypatch):
+    recorded, ahead, seen_in = [], threading.Event(), run.seen_in
+
+    def slow(labels, confidence, ids):
+        recorded.append(ahead.wait(20))
+        return seen_in(labels, confidence, ids)
+
+    monkeypatch.setattr(run, "seen_in", slow)
+    report = segment_video(job, on_frame=lambda done, of: done == 2 and ahead.set())
+    assert recorded == [True] * 5 and report.areas(2)[0] == 15 * 25
+
+
+def test_an_error_behind_the_network_stops_the_run(job, monkeypatch):
+    heard, before = [], threading.active_count()
+    monkeypatch.setattr(run, "seen_in", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        segment_video(job, on_frame=lambda done, of: heard.append(done))
+    assert len(heard) <= 1 + run.BEHIND and not is_finished(job.output) and not list(job.output.rglob("*.mp4"))
+    assert threading.active_count() <= before + 1  # the optical flow's
+
+
+def test_what_is_seen_of_each_object():
+    labels, confidence = np.zeros((2, 6, 8), np.uint8)
+    labels[1:3, 2:5], labels[5, 7] = 4, 250
+    confidence[labels == 4], confidence[5, 7] = [255, 255, 255, 0, 0, 51], 102
+    assert seen_in(labels, confidence, (4, 250, 9)) == {4: (6, pytest.approx(16 / 30)), 250: (1, 0.4), 9: (0, 0.0)}
+    assert seen_in(np.zeros((6, 8), np.uint8), confidence, (4,)) == {4: (0, 0.0)}
+
+
 def test_masks_of_later_frames_correct_and_add_objects(job, tmp_path):
     later = np.zeros((48, 64), np.uint8)
     later[0:12, 40:60], later[30:40, 5:15] = 2, 5
@@ -292,7 +322,8 @@ def test_finetuning_changes_the_decoder_and_survives_an_interruption(job, monkey
         segment_video(job, stopped=lambda: True)
     heard: list[tuple[int, int]] = []
     with pytest.raises(Interrupted):
-        segment_video(job, resume=True, on_finetune=lambda done, of: heard.append((done, of)), **stop_at(2))
+        # it is asked for at each of the three, too
+        segment_video(job, resume=True, on_finetune=lambda done, of: heard.append((done, of)), **stop_at(3 + 2))
     assert heard == [(0, 2), (1, 2), (2, 2)]
     heard.clear()
     segment_video(job, resume=True, on_finetune=lambda done, of: heard.append((done, of)))

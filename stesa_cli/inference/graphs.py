@@ -9,9 +9,10 @@ from stesa_cli.model.attention import SpaceTimeNonLocalBlock
 from stesa_cli.model.motion import CUES
 from stesa_cli.model.network import Network
 from stesa_cli.model.object_decoder import FINE
-from stesa_cli.model.state import State
+from stesa_cli.model.state import Hidden, State
 
 STRIDES = (32, 16, 8, 4, 2)
+HIDDEN = tuple(f"hidden{stride}" for stride in STRIDES[:-1])
 
 
 class Graph(nn.Module):
@@ -28,6 +29,11 @@ class Graph(nn.Module):
     @property
     def memory(self) -> SpaceTimeNonLocalBlock:
         return cast(SpaceTimeNonLocalBlock, self.network.memory)
+
+    def hidden(self, height: int, width: int, objects: int) -> list[Tensor]:
+        """Hidden states of the default: zeros."""
+        widths = zip(self.network.config.hidden, STRIDES, strict=False)
+        return [torch.zeros(objects, channels, height // stride, width // stride) for channels, stride in widths]
 
     def example(self, height: int, width: int, objects: int = 2, frames: int = 2) -> tuple[Tensor, ...]:
         """Inputs of the right shapes for frames of ``height`` × ``width``, multiples of 32: zeros."""
@@ -56,10 +62,25 @@ class Encode(Graph):
         return (torch.zeros(1, 3, height, width),)
 
 
-class Decode(Graph):
-    """``Network.decoded`` of the default's decoder: O objects, M frames in memory of N positions each."""
+class Move(Graph):
+    """``Network.moved`` of the default: masks and hidden states along the flow, and the cues."""
 
-    HIDDEN = tuple(f"hidden{stride}" for stride in STRIDES[:-1])
+    DYNAMIC: ClassVar = {"flow": (2, 3), "masks": (1,), "present": (), **dict.fromkeys(HIDDEN, (0,))}
+    OUTPUTS = ("masks", "present", *HIDDEN, "cues")
+
+    def forward(self, flow: Tensor, masks: Tensor, present: Tensor, *hidden: Tensor) -> tuple[Tensor, ...]:
+        state = State(masks, _valid(masks), present, [[level] for level in hidden])
+        state, cues = self.network.moved(state, flow)
+        return (state.masks, state.present, *(level for [level] in cast(Hidden, state.hidden)), cast(Tensor, cues))
+
+    def example(self, height: int, width: int, objects: int = 2, frames: int = 2) -> tuple[Tensor, ...]:
+        masks = torch.zeros(1, objects, height // 2, width // 2)
+        return torch.zeros(1, 3, height, width), masks, masks[:, :1], *self.hidden(height, width, objects)
+
+
+class Decode(Graph):
+    """``Network.decoded`` of the default: O objects, M frames in memory of N positions each."""
+
     DYNAMIC: ClassVar = {
         **{f"skip{stride}": () for stride in STRIDES},
         "key": (),
@@ -75,25 +96,19 @@ class Decode(Graph):
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         *skips, key, masks, present = inputs[:8]
         *hidden, keys, values, cues = inputs[8:]
-        valid = torch.ones_like(masks[:, :, 0, 0], dtype=torch.bool)
-        state = State(masks, valid, present, [[level] for level in hidden])
+        state = State(masks, _valid(masks), present, [[level] for level in hidden])
         readout = self.memory.readout(key, keys, values).permute(0, 2, 3, 1).unflatten(-1, skips[1].shape[2:])
         objects, _, new = self.network.decoder(skips, state, readout, cues)
         return (objects, *(level for [level] in new))
 
     def example(self, height: int, width: int, objects: int = 2, frames: int = 2) -> tuple[Tensor, ...]:
-        config = self.network.config
-
-        def maps(batch: int, channels: int, stride: int) -> Tensor:
-            return torch.zeros(batch, channels, height // stride, width // stride)
-
-        widths = (*config.skips, FINE)
-        skips = [maps(1, channels, stride) for channels, stride in zip(widths, STRIDES, strict=True)]
-        hidden = [maps(objects, channels, stride) for channels, stride in zip(config.hidden, STRIDES[:-1], strict=True)]
+        widths = (*self.network.config.skips, FINE)
+        skips = [torch.zeros(1, c, height // s, width // s) for c, s in zip(widths, STRIDES, strict=True)]
+        hidden = self.hidden(height, width, objects)
         key = torch.zeros(1, height * width // 256, self.memory.key_channels)
         values = torch.zeros(1, frames * key.shape[1], objects, self.memory.channels)
         cues = torch.zeros(1, objects, CUES, height // 8, width // 8)
-        masks = maps(1, objects, 2)
+        masks = torch.zeros(1, objects, height // 2, width // 2)
         return (*skips, key, masks, masks[:, :1], *hidden, key.repeat(1, frames, 1), values, cues)
 
 
@@ -110,3 +125,7 @@ class Write(Graph):
         middle = torch.zeros(1, self.memory.to_key.in_channels, height // 16, width // 16)
         masks = torch.zeros(1, objects, height // 4, width // 4)
         return middle, masks, masks
+
+
+def _valid(masks: Tensor) -> Tensor:
+    return torch.ones_like(masks[:, :, 0, 0], dtype=torch.bool)

@@ -71,7 +71,7 @@ class OpenVINO(Backend):
         zeros = self._graphs[Decode].example(*size, objects=state.masks.shape[1])  # type: ignore[misc]
         hidden = zeros[8:12] if state.hidden is None else [level for [level] in state.hidden]
         given = [*features.skips, features.key, state.masks, state.present, *hidden]
-        keys, values = self._graphs[Decode].memory.gathered(cast(Memory, state.memory))
+        keys, values = cast(Memory, state.memory).gathered()
         found = self._run(Decode, size, *given, keys, values, zeros[-1] if cues is None else cues)
         return found[0], (), [[level] for level in found[1:]]
 

@@ -68,6 +68,10 @@ class Memory:
         """With room for another number of frames."""
         return replace(self, max_mem_frames=most, frames=(*_few(list(self.frames[:-1]), most), *self.frames[-1:]))
 
+    def gathered(self) -> tuple[Tensor, Tensor]:
+        """All keys (B, M·N, K) and values (B, M·N, O, V), the newest last."""
+        return torch.cat([frame.key for frame in self.frames], 1), torch.cat([frame.value for frame in self.frames], 1)
+
     def recropped(self, scale: tuple[float, float], shift: tuple[float, float]) -> "Memory":
         """For frames whose part that is seen has become ``scale`` (y, x) times as large, its centre moved by ``shift``
         (y, x), in heights of the part seen before: its positions are where that has them."""
@@ -147,16 +151,13 @@ class SpaceTimeNonLocalBlock(nn.Module):
         values = torch.cat([learned, fine.to(learned.dtype)], 1)
         return values.flatten(2).unflatten(0, (-1, objects)).permute(0, 3, 1, 2).contiguous()
 
-    def gathered(self, memory: Memory) -> tuple[Tensor, Tensor]:
-        """What ``readout`` needs of a memory of M frames: keys (B, M·N, K + 4), and values (B, M·N, O, V)."""
-        newest, older = self.log_locality.exp()
-        weights = [older] * (len(memory.frames) - 1) + [newest]
-        keys = [_weighted(frame.key, weight) for frame, weight in zip(memory.frames, weights, strict=True)]
-        return torch.cat(keys, 1), torch.cat([frame.value for frame in memory.frames], 1)
-
     def readout(self, key: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """The frame's keys (B, N, K + 4), and what is ``gathered`` -> the readout of each object's memory,
-        (B, N, O, V)."""
+        """The frame's keys (B, N, K + 4), those of a memory of M frames, the newest last, (B, M·N, K + 4), and its
+        values (B, M·N, O, V) -> the readout of each object's memory, (B, N, O, V)."""
+        newest, older = self.log_locality.exp()
+        positions = key.shape[1]
+        weights = torch.cat([older.expand(keys.shape[1] - positions), newest.expand(positions)])[:, None]
+        keys = torch.cat([keys[..., :-PLACE], keys[..., -PLACE:] * weights], -1)
         looks, x, y, square, one = _parts(key)
         temperature = self.log_temperature.exp() * (1.0 if self.training else self.temperature_scale)
         # times a position of the memory: 2·xx' + 2·yy' - (x'² + y'²) - (x² + y²), the squared distance below zero
@@ -168,8 +169,3 @@ class SpaceTimeNonLocalBlock(nn.Module):
             query, keys = F.pad(query, room), F.pad(keys, room)
         read = F.scaled_dot_product_attention(query[:, None], keys[:, None], value[:, None], scale=1.0)[:, 0]
         return read.unflatten(-1, values.shape[2:])
-
-
-def _weighted(key: Tensor, weight: Tensor) -> Tensor:
-    """Keys whose distances count ``weight``."""
-    return torch.cat([key[..., :-PLACE], key[..., -PLACE:] * weight], -1)

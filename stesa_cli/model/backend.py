@@ -35,12 +35,19 @@ class Backend(ABC):
     def encode(self, images: Tensor) -> Features:
         """Images (B, 3, H, W) float in [0, 1], RGB, H and W multiples of 32."""
 
+    def moved(self, state: State, flow: Tensor) -> tuple[State, Tensor | None]:
+        """The state along the ``flow`` (B, 3, h, w) to its frame, and what the decoder sees of the motion
+        (``relative_motion``), (B, O, CUES, H/8, W/8), None for a network that does not ask for it."""
+        state = state.warped(flow[:, :2])
+        asked = self.config.motion or self.config.objects == "together"
+        return state, relative_motion(flow, state.masks, state.present) if asked else None
+
     @abstractmethod
     def decoded(
         self, features: Features, state: State, cues: Tensor | None
     ) -> tuple[Tensor, tuple[Tensor, ...], Hidden]:
         """Logits (B, O, H/2, W/2) of each object in a frame, those of coarser levels, and the new hidden states.
-        ``state`` is as the frame has it; ``cues`` (B, O, CUES, H/8, W/8) tell its motion (``relative_motion``)."""
+        ``state`` and ``cues`` are as ``moved`` gives them."""
 
     @abstractmethod
     def written(self, features: Features, masks: Tensor, others: Tensor) -> Tensor:
@@ -70,9 +77,7 @@ class Backend(ABC):
         the prediction begins with what motion alone tells, where the network has a say of it."""
         cues = None
         if flow is not None and self.config.flow:
-            state = state.warped(flow[:, :2])
-            if self.config.motion or self.config.objects == "together":
-                cues = relative_motion(flow, state.masks, state.present)
+            state, cues = self.moved(state, flow)
         objects, levels, hidden = self.decoded(features, state, cues)
         objects = objects.float().masked_fill(~state.valid[..., None, None], OFF)
         return Prediction(soft_aggregation(objects), objects, levels), replace(state, hidden=hidden)

@@ -64,9 +64,17 @@ def _affine(flow: Tensor, weights: Tensor) -> Tensor:
         # sums of products by hand: autocast would take matrix products to bfloat16
         gram = (weighted * basis.transpose(1, 2)).sum((3, 4)) + torch.eye(3, device=flow.device)
         right = (weighted * flow[:, None]).sum((3, 4))
-        fitted = (torch.linalg.solve(gram, right)[..., None, None] * basis).sum(1)
+        fitted = (_solved(gram, right)[..., None, None] * basis).sum(1)
         robust = weights / (1 + (flow - fitted).square().sum(1, keepdim=True) / 4)
     return fitted
+
+
+def _solved(matrices: Tensor, right: Tensor) -> Tensor:
+    """The X of ``matrices`` X = ``right``, (B, 3, 3) and (B, 3, N), by the adjugate: in a few products on any device,
+    and in any runtime."""
+    rows = [matrices[:, i] for i in range(3)]
+    adjugate = torch.stack([torch.linalg.cross(rows[i - 2], rows[i - 1], dim=1) for i in range(3)], 2)
+    return (adjugate[..., None] * right[:, None]).sum(2) / (rows[0] * adjugate[:, :, 0]).sum(1)[:, None, None]
 
 
 class MotionPyramid(nn.Module):

@@ -155,7 +155,7 @@ class Network(nn.Module, Backend):
     ) -> tuple[Tensor, tuple[Tensor, ...], Hidden]:
         readout, motion = None, cues
         if self.memory is not None and state.memory is not None and features.key is not None:
-            readout = self.memory.readout(features.key, *self.memory.gathered(state.memory)).permute(0, 2, 3, 1)
+            readout = self.memory.readout(features.key, *state.memory.gathered()).permute(0, 2, 3, 1)
             readout = readout.unflatten(-1, features.middle.shape[2:])
         told: tuple[Tensor, ...] = ()
         if self.motion is not None and cues is not None:

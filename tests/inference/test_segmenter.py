@@ -6,6 +6,7 @@ from stesa_cli.errors import InputError, StesaError
 from stesa_cli.inference import finetune, frame
 from stesa_cli.inference.config import InferenceConfig
 from stesa_cli.inference.segmenter import Segmenter
+from stesa_cli.model.attention import Memory
 from stesa_cli.video.reading import Frame
 
 from ..networks import tiny_network
@@ -227,14 +228,14 @@ def test_many_objects_go_through_in_chunks(segmenter, monkeypatch):
 def test_a_gpu_out_of_memory_halves_the_memory_then_says_so(segmenter, monkeypatch):
     segmenter.max_mem_frames = 6
     segmenter.start(IMAGE, LABELS)
-    gathered = segmenter.backend.memory.gathered
+    gathered = Memory.gathered
 
     def limited(memory):
         if memory.max_mem_frames > room:
             raise torch.OutOfMemoryError("CUDA out of memory")
         return gathered(memory)
 
-    monkeypatch.setattr(segmenter.backend.memory, "gathered", limited)
+    monkeypatch.setattr(Memory, "gathered", limited)
     room = 2
     for _ in range(8):
         segmenter.step(IMAGE)

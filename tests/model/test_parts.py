@@ -85,7 +85,7 @@ def test_reading_the_memory_is_attention_over_all_positions():
     away = torch.cdist(places, places).square().repeat(1, 3) * torch.tensor([2.0, 2.0, 16.0]).repeat_interleave(6)
     affinity = (1.5 * block.log_temperature.exp() * looks @ keys[:, :4].T - away).softmax(1)
     expected = torch.stack([affinity @ of for of in values.unbind(1)], 1)[None]
-    assert_close(block.readout(block.key(features), *block.gathered(memory)), expected, atol=1e-5, rtol=1e-4)
+    assert_close(block.readout(block.key(features), *memory.gathered()), expected, atol=1e-5, rtol=1e-4)
     assert expected.shape == (1, 6, 2, 3 + 16)
 
 
@@ -95,7 +95,7 @@ def test_a_sharp_memory_returns_the_fine_shape_of_the_mask():
     features, masks = torch.randn(1, 6, 2, 3), (torch.rand(1, 2, 8, 12) > 0.5).float()
     key = block.key(features)
     memory = Memory(1, 3).write(MemoryFrame(0, key, block.value(features, masks, masks)))
-    fine = block.readout(key, *block.gathered(memory))[0, :, :, 3:].permute(1, 2, 0).unflatten(-1, (2, 3))
+    fine = block.readout(key, *memory.gathered())[0, :, :, 3:].permute(1, 2, 0).unflatten(-1, (2, 3))
     assert_close(F.pixel_shuffle(fine, 4)[:, 0], masks[0])
 
 

@@ -54,8 +54,8 @@ class Encode(Graph):
     DYNAMIC: ClassVar = {"image": ()}
     OUTPUTS = (*(f"skip{stride}" for stride in STRIDES), "middle", "key")
 
-    def forward(self, image: Tensor) -> tuple[Tensor, ...]:
-        features = self.network.encode(image)
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        features = self.network.encode(*inputs)
         return (*features.skips, features.middle, *([] if features.key is None else [features.key]))
 
     def example(self, height: int, width: int, objects: int = 2, frames: int = 2) -> tuple[Tensor, ...]:
@@ -66,9 +66,10 @@ class Move(Graph):
     """``Network.moved`` of the default: masks and hidden states along the flow, and the cues."""
 
     DYNAMIC: ClassVar = {"flow": (2, 3), "masks": (1,), "present": (), **dict.fromkeys(HIDDEN, (0,))}
-    OUTPUTS = ("masks", "present", *HIDDEN, "cues")
+    OUTPUTS = ("moved_masks", "moved_present", *(f"moved_{name}" for name in HIDDEN), "cues")
 
-    def forward(self, flow: Tensor, masks: Tensor, present: Tensor, *hidden: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        flow, masks, present, *hidden = inputs
         state = State(masks, _valid(masks), present, [[level] for level in hidden])
         state, cues = self.network.moved(state, flow)
         return (state.masks, state.present, *(level for [level] in cast(Hidden, state.hidden)), cast(Tensor, cues))
@@ -91,7 +92,7 @@ class Decode(Graph):
         "values": (1, 2),
         "cues": (1,),
     }
-    OUTPUTS = ("objects", *HIDDEN)
+    OUTPUTS = ("objects", *(f"new_{name}" for name in HIDDEN))
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
         *skips, key, masks, present = inputs[:8]
@@ -118,13 +119,13 @@ class Write(Graph):
     DYNAMIC: ClassVar = {"middle": (), "masks": (1,), "others": (1,)}
     OUTPUTS = ("value",)
 
-    def forward(self, middle: Tensor, masks: Tensor, others: Tensor) -> Tensor:
-        return self.memory.value(middle, masks, others)
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        return (self.memory.value(*inputs),)
 
     def example(self, height: int, width: int, objects: int = 2, frames: int = 2) -> tuple[Tensor, ...]:
         middle = torch.zeros(1, self.memory.to_key.in_channels, height // 16, width // 16)
         masks = torch.zeros(1, objects, height // 4, width // 4)
-        return middle, masks, masks
+        return middle, masks, masks.clone()  # an exporter takes one tensor for one input
 
 
 def _valid(masks: Tensor) -> Tensor:

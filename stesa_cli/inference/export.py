@@ -13,13 +13,13 @@ from torch.export import Dim
 
 from stesa_cli.errors import ConfigError, OutputError
 from stesa_cli.files import PREFIX, exists, write_text
-from stesa_cli.inference.graphs import Decode, Encode, Graph, Move, Write
+from stesa_cli.inference.graphs import Decode, Encode, Graph, Move, Read, Write
 from stesa_cli.model.network import MemoryConfig, Network
 
-GRAPHS: tuple[type[Graph], ...] = (Encode, Move, Decode, Write)
+GRAPHS: tuple[type[Graph], ...] = (Encode, Move, Read, Decode, Write)
 README = """# {weights}, exported by STESA {version}
 
-Four graphs for frames of {height} × {width}, float32, batch of one; any number of objects O and of memory frames M:
+Five graphs for frames of {height} × {width}, float32, batch of one; any number of objects O and of memory frames M:
 {graphs}
 
 `image` is RGB in [0, 1]; masks are in [0, 1], half as high and wide, in `write` a quarter; `present` is the sum of all

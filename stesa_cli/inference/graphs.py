@@ -30,6 +30,9 @@ class Graph(nn.Module):
     def memory(self) -> SpaceTimeNonLocalBlock:
         return cast(SpaceTimeNonLocalBlock, self.network.memory)
 
+    def middle(self, height: int, width: int) -> Tensor:
+        return torch.zeros(1, self.memory.to_key.in_channels, height // 16, width // 16)
+
     def hidden(self, height: int, width: int, objects: int) -> list[Tensor]:
         """Hidden states of the default: zeros."""
         widths = zip(self.network.config.hidden, STRIDES, strict=False)
@@ -79,26 +82,39 @@ class Move(Graph):
         return torch.zeros(1, 3, height, width), masks, masks[:, :1], *self.hidden(height, width, objects)
 
 
+class Read(Graph):
+    """``Network.read``: M frames in memory of N positions each."""
+
+    DYNAMIC: ClassVar = {"key": (), "keys": (1,), "values": (1, 2), "middle": ()}
+    OUTPUTS = ("readout",)
+
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        *remembered, middle = inputs
+        return (self.memory.readout(*remembered).permute(0, 2, 3, 1).unflatten(-1, middle.shape[2:]),)
+
+    def example(self, height: int, width: int, objects: int = 2, frames: int = 2) -> tuple[Tensor, ...]:
+        key = torch.zeros(1, height * width // 256, self.memory.key_channels)
+        values = torch.zeros(1, frames * key.shape[1], objects, self.memory.channels)
+        return key, key.repeat(1, frames, 1), values, self.middle(height, width)
+
+
 class Decode(Graph):
-    """``Network.decoded`` of the default: O objects, M frames in memory of N positions each."""
+    """``Network.decoded`` of the default, with what it has ``read``."""
 
     DYNAMIC: ClassVar = {
         **{f"skip{stride}": () for stride in STRIDES},
-        "key": (),
         "masks": (1,),
         "present": (),
         **dict.fromkeys(HIDDEN, (0,)),
-        "keys": (1,),
-        "values": (1, 2),
+        "readout": (1,),
         "cues": (1,),
     }
     OUTPUTS = ("objects", *(f"new_{name}" for name in HIDDEN))
 
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        *skips, key, masks, present = inputs[:8]
-        *hidden, keys, values, cues = inputs[8:]
+        *skips, masks, present = inputs[:7]
+        *hidden, readout, cues = inputs[7:]
         state = State(masks, _valid(masks), present, [[level] for level in hidden])
-        readout = self.memory.readout(key, keys, values).permute(0, 2, 3, 1).unflatten(-1, skips[1].shape[2:])
         objects, _, new = self.network.decoder(skips, state, readout, cues)
         return (objects, *(level for [level] in new))
 
@@ -106,11 +122,10 @@ class Decode(Graph):
         widths = (*self.network.config.skips, FINE)
         skips = [torch.zeros(1, c, height // s, width // s) for c, s in zip(widths, STRIDES, strict=True)]
         hidden = self.hidden(height, width, objects)
-        key = torch.zeros(1, height * width // 256, self.memory.key_channels)
-        values = torch.zeros(1, frames * key.shape[1], objects, self.memory.channels)
+        readout = torch.zeros(1, objects, self.memory.channels, height // 16, width // 16)
         cues = torch.zeros(1, objects, CUES, height // 8, width // 8)
         masks = torch.zeros(1, objects, height // 2, width // 2)
-        return (*skips, key, masks, masks[:, :1], *hidden, key.repeat(1, frames, 1), values, cues)
+        return (*skips, masks, masks[:, :1], *hidden, readout, cues)
 
 
 class Write(Graph):
@@ -123,7 +138,7 @@ class Write(Graph):
         return (self.memory.value(*inputs),)
 
     def example(self, height: int, width: int, objects: int = 2, frames: int = 2) -> tuple[Tensor, ...]:
-        middle = torch.zeros(1, self.memory.to_key.in_channels, height // 16, width // 16)
+        middle = self.middle(height, width)
         masks = torch.zeros(1, objects, height // 4, width // 4)
         return middle, masks, masks.clone()  # an exporter takes one tensor for one input
 

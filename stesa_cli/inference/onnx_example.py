@@ -15,7 +15,7 @@ import onnxruntime
 
 def segment(folder: Path, frames: np.ndarray, labels: np.ndarray) -> Iterator[np.ndarray]:
     """Yields the probabilities (O, height / 2, width / 2) of the objects 1, 2, ... in each frame."""
-    parts = ("encode", "move", "decode", "write")
+    parts = ("encode", "move", "read", "decode", "write")
     graphs = {name: onnxruntime.InferenceSession(folder / f"{name}.onnx") for name in parts}
     memory = json.loads((folder / "memory.json").read_text())
 
@@ -33,7 +33,7 @@ def segment(folder: Path, frames: np.ndarray, labels: np.ndarray) -> Iterator[np
         if t:
             values = run("move", values | {"flow": np.zeros((1, 3, *labels.shape), np.float32)})
             values |= {name.removeprefix("moved_"): values[name] for name in values if name.startswith("moved_")}
-            values = run("decode", values)
+            values = run("decode", run("read", values))
             masks = _aggregated(values["objects"])
         yield masks[0]
         present = masks.sum(1, keepdims=True)
@@ -48,7 +48,7 @@ def segment(folder: Path, frames: np.ndarray, labels: np.ndarray) -> Iterator[np
             empty = {i.name: [1 if isinstance(n, str) else n for n in i.shape] for i in graphs["decode"].get_inputs()}
             hidden = {n: np.zeros([masks.shape[1], *s[1:]], np.float32) for n, s in empty.items() if "hidden" in n}
             cues = np.zeros([1, masks.shape[1], *empty["cues"][2:]], np.float32)
-            values = run("decode", values | state | hidden | {"cues": cues})
+            values = run("decode", run("read", values | state | hidden | {"cues": cues}))
         state |= {name.removeprefix("new_"): values[name] for name in values if name.startswith("new_")}
 
 

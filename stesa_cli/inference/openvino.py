@@ -17,9 +17,9 @@ from openvino.frontend import FrontEndManager
 from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from torch import Tensor
 
-from stesa_cli import __version__
+from stesa_cli import model
+from stesa_cli.inference import graphs
 from stesa_cli.inference.graphs import Decode, Encode, Graph, Write
-from stesa_cli.model.attention import Memory
 from stesa_cli.model.backend import Backend
 from stesa_cli.model.network import Network
 from stesa_cli.model.state import Features, Hidden, State
@@ -69,26 +69,26 @@ class OpenVINO(Backend):
             return self.network.decoded(features, state, cues)
         size = torch.Size(2 * side for side in state.masks.shape[2:])
         zeros = self._graphs[Decode].example(*size, objects=state.masks.shape[1])  # type: ignore[misc]
-        hidden = zeros[8:12] if state.hidden is None else [level for [level] in state.hidden]
-        given = [*features.skips, features.key, state.masks, state.present, *hidden]
-        keys, values = cast(Memory, state.memory).gathered()
-        found = self._run(Decode, size, *given, keys, values, zeros[-1] if cues is None else cues)
+        hidden = zeros[7:11] if state.hidden is None else [level for [level] in state.hidden]
+        readout = cast(Tensor, self.network.read(features, state))  # PyTorch's attention is the faster one
+        given = [*features.skips, state.masks, state.present, *hidden, readout, zeros[-1] if cues is None else cues]
+        found = self._run(Decode, size, *given)
         return found[0], (), [[level] for level in found[1:]]
 
     def written(self, features: Features, masks: Tensor, others: Tensor) -> Tensor:
         if Write not in self._graphs:
             return self.network.written(features, masks, others)
         size = torch.Size(4 * side for side in masks.shape[2:])
-        return self._run(Write, size, features.middle, masks, others)[0]
+        return self._run(Write, size, features.middle, masks, others)[0].to(self._dtype)
 
     def _run(self, kind: type[Graph], size: torch.Size, *inputs: Tensor) -> list[Tensor]:
         """Tensors through the graph of frames of ``size`` (H, W)."""
         height, width = size
         if (kind, height, width) not in self._compiled:
             core = openvino.Core()
-            model = core.read_model(self._files[kind])
-            model.reshape(dict(zip(model.inputs, self._graphs[kind].shapes(height, width), strict=True)))
-            compiled = core.compile_model(model, "CPU", self._options)
+            read = core.read_model(self._files[kind])
+            read.reshape(dict(zip(read.inputs, self._graphs[kind].shapes(height, width), strict=True)))
+            compiled = core.compile_model(read, "CPU", self._options)
             self._compiled[kind, height, width] = compiled.create_infer_request()
         request = self._compiled[kind, height, width]
         found = request.infer([each.float().contiguous().numpy() for each in inputs], share_inputs=True)
@@ -111,7 +111,9 @@ def _folder() -> Path:
 
 def _converted(graph: Graph) -> Path:
     """The file of a graph in OpenVINO's format, made where it is not there yet."""
-    digest = hashlib.sha256(f"{__version__} {openvino.__version__} {graph.network.config!r}".encode())
+    digest = hashlib.sha256(f"{openvino.__version__} {graph.network.config!r}".encode())
+    for source in (Path(graphs.__file__), *sorted(Path(model.__path__[0]).glob("*.py"))):
+        digest.update(source.read_bytes())
     for name, tensor in graph.network.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.contiguous().numpy().tobytes())

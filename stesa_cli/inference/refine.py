@@ -92,7 +92,7 @@ def _guided(masks: Tensor, image: Tensor, part: Sequence[slice], small: Sequence
         place, share = (each[there[side]] for each in _between(small[side], large[side], image.device))
         ends = (place + i - part[side].start for i in (0, 1))
         one, other = (line.index_select(2 + side, end.clamp(0, line.shape[2 + side] - 1)) for end in ends)
-        line = torch.lerp(one, other, share if side else share[:, None])
+        line = torch.addcmul(one, other - one, share if side else share[:, None])  # lerp broadcasts slowly
     result = line[:, 3]
     for c, colour in enumerate(image):
         result = torch.addcmul(result, line[:, c], colour)

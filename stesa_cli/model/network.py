@@ -153,15 +153,19 @@ class Network(nn.Module, Backend):
     def decoded(
         self, features: Features, state: State, cues: Tensor | None
     ) -> tuple[Tensor, tuple[Tensor, ...], Hidden]:
-        readout, motion = None, cues
-        if self.memory is not None and state.memory is not None and features.key is not None:
-            readout = self.memory.readout(features.key, *state.memory.gathered()).permute(0, 2, 3, 1)
-            readout = readout.unflatten(-1, features.middle.shape[2:])
+        readout, motion = self.read(features, state), cues
         told: tuple[Tensor, ...] = ()
         if self.motion is not None and cues is not None:
             motion, *told = self.motion(cues)
         objects, levels, hidden = self.decoder(features.skips, state, readout, motion)
         return objects, (*told, *levels), hidden
+
+    def read(self, features: Features, state: State) -> Tensor | None:
+        """What the memory answers, (B, O, V, H/16, W/16), None without one."""
+        if self.memory is None or state.memory is None or features.key is None:
+            return None
+        readout = self.memory.readout(features.key, *state.memory.gathered()).permute(0, 2, 3, 1)
+        return readout.unflatten(-1, features.middle.shape[2:])
 
     def written(self, features: Features, masks: Tensor, others: Tensor) -> Tensor:
         return cast(SpaceTimeNonLocalBlock, self.memory).value(features.middle, masks, others)

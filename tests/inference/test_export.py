@@ -62,7 +62,9 @@ def test_the_example_does_what_the_segmenter_does(weights, tmp_path, monkeypatch
 def test_openvino_graphs_are_files(weights, tmp_path):
     assert export("--openvino", tmp_path / "graphs", "--weights", weights).exit_code == 0
     names = sorted(path.name for path in (tmp_path / "graphs").iterdir())
-    assert names == [f"{name}.{kind}" for name in ("decode", "encode", "move", "write") for kind in ("bin", "xml")]
+    assert names == [
+        f"{name}.{kind}" for name in ("decode", "encode", "move", "read", "write") for kind in ("bin", "xml")
+    ]
     model = openvino.openvino.Core().read_model(tmp_path / "graphs/decode.xml")
     assert [each.get_any_name() for each in model.inputs]
 

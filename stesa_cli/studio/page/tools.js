@@ -1,0 +1,101 @@
+// The tools: what the pen does when it is pressed, moved and lifted in the frame.
+
+import * as api from "./api.js";
+
+const CLOSE = 8; // CSS pixels from the first corner that close a polygon
+
+export class Tools {
+  constructor(view, frames, object, failed) {
+    Object.assign(this, { view, frames, object, failed, tool: "points", radius: 12, corners: [], drag: null });
+  }
+
+  choose(tool) {
+    this.cancel();
+    this.tool = tool;
+    this.show(null);
+  }
+
+  get isBrush() { return this.tool === "brush" || this.tool === "eraser"; }
+
+  /** The marks of the frame and the pen at ``cursor``. */
+  show(cursor = this.view.marks.cursor) {
+    const { clicks, box } = this.#note();
+    const radius = this.isBrush ? this.radius : 0;
+    this.view.marks = { clicks, box: this.drag?.box ?? box, corners: this.corners, cursor, radius };
+    this.view.draw();
+  }
+
+  /** The points and the box given for the chosen object in this frame. */
+  #note() {
+    const note = this.frames.note;
+    return note?.id === this.object() && ["points", "box"].includes(this.tool) ? note : { clicks: [], box: undefined };
+  }
+
+  press(at, minus) {
+    if (this.isBrush) {
+      this.drag = { last: at, before: this.frames.labels.data.slice() };
+      this.#stroke(at);
+    } else if (this.tool === "polygon") this.#corner(at);
+    else if (this.tool === "box") this.drag = { from: at };
+    else this.#snap({ ...this.#note(), clicks: [...this.#note().clicks, [...at, !minus]] });
+  }
+
+  move(at) {
+    if (this.drag && this.isBrush) this.#stroke(at);
+    else if (this.drag) {
+      const { width, height } = this.view, { from } = this.drag;
+      const inside = ([x, y]) => [Math.min(width, Math.max(0, x)), Math.min(height, Math.max(0, y))];
+      const [[x0, y0], [x1, y1]] = [inside(from), inside(at)];
+      this.drag.box = [Math.min(x0, x1), Math.min(y0, y1), Math.abs(x1 - x0), Math.abs(y1 - y0)];
+    }
+    this.show(at);
+  }
+
+  lift() {
+    const drag = this.drag;
+    this.drag = null;
+    if (drag?.before) this.frames.keep(drag.before);
+    else if (drag?.box && drag.box[2] >= 3 && drag.box[3] >= 3) this.#snap({ clicks: [], box: drag.box });
+    this.show();
+  }
+
+  /** Drop what is begun: a polygon; else the points, so that the next ones begin anew. */
+  cancel() {
+    if (this.corners.length) this.corners = [];
+    else this.frames.note = null;
+    this.drag = null;
+    this.show();
+  }
+
+  close() {
+    const corners = this.corners;
+    this.corners = [];
+    if (corners.length > 2) this.frames.change((labels) => labels.polygon(corners, this.object()));
+    this.show();
+  }
+
+  #corner(at) {
+    const [first] = this.corners, scale = this.view.scale / devicePixelRatio;
+    if (first && this.corners.length > 2 && Math.hypot(at[0] - first[0], at[1] - first[1]) * scale < CLOSE) this.close();
+    else this.corners.push(at);
+    this.show(at);
+  }
+
+  #stroke(at) {
+    const [from, to] = [this.drag.last, at].map(([x, y]) => [x - 0.5, y - 0.5]), id = this.object();
+    this.frames.labels.stroke(from, to, this.radius, this.tool === "brush" ? id : 0);
+    this.drag.last = at;
+    this.view.paint(this.frames.labels);
+  }
+
+  async #snap(marks) {
+    const { index } = this.frames, id = this.object(), note = { ...marks, id };
+    try {
+      const mask = await api.snap(index, note.clicks, note.box ?? null);
+      if (index === this.frames.index) this.frames.change((labels) => labels.replace(mask, id), note);
+      this.show();
+    } catch (error) {
+      this.failed(error);
+    }
+  }
+}

@@ -86,6 +86,7 @@ def studio(
         listening = stack.enter_context(socket.socket())
         try:
             listening.bind((host, 0))
+            listening.listen()  # a browser that is faster than the server waits
         except OSError as error:
             raise ConfigError(f"cannot be listened on ({error.strerror})", f"--host {host}", "try 127.0.0.1") from error
         port, token = listening.getsockname()[1], secrets.token_urlsafe(24)

@@ -103,7 +103,7 @@ async function reload() {
   seen.clear();
   for (const [frame, of] of Object.entries(now.seen)) seen.set(Number(frame), of);
   Object.assign(frames, { given: new Set(now.prompts), fresh: now.fresh });
-  await go(frames.index);
+  await go(frames.wanted);
 }
 
 async function propagate(way) {
@@ -230,12 +230,10 @@ function penKey({ key, shiftKey }) {
   const way = { i: [0, -1], k: [0, 1], j: [-1, 0], l: [1, 0] }[key.toLowerCase()];
   const at = view.marks.cursor ?? [view.width / 2, view.height / 2];
   if (way) tools.move(at.map((side, axis) => Math.max(0, Math.min([view.width, view.height][axis], side + way[axis] * (shiftKey ? 20 : 2)))));
-  else if (key === "Enter" && tools.tool === "polygon" && tools.corners.length > 2 && !view.marks.cursor) tools.close();
   else if (key === "Enter" && tools.drag) tools.lift();
-  else if ((key === "Enter" || key === "m") && !busy() && view.marks.cursor) {
-    if (key === "Enter" && tools.tool === "polygon" && shiftKey) tools.close();
-    else tools.press(at, key === "m");
-  } else return false;
+  else if (key === "Enter" && tools.isAtCorner(at)) tools.close();
+  else if (key === "Enter" || key === "m") busy() || tools.press(at, key === "m");
+  else return false;
   return true;
 }
 

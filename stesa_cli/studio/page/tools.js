@@ -67,6 +67,12 @@ export class Tools {
     this.show();
   }
 
+  /** Whether the pen is where it set the last corner of a polygon. */
+  isAtCorner([x, y]) {
+    const [cx, cy] = this.corners.at(-1) ?? [];
+    return this.corners.length > 2 && Math.hypot(x - cx, y - cy) < 1;
+  }
+
   close() {
     const corners = this.corners;
     this.corners = [];

@@ -228,6 +228,7 @@ def test_only_a_mask(page, tmp_path):
     with studio(DEMO, "--frame", "12", "-o", target) as (url, process):
         page.goto(url)
         expect(page.locator("#target")).to_contain_text("frame 12")
+        expect(page.locator("#time")).not_to_be_empty()
         box = page.locator("#view").bounding_box()
         page.keyboard.press("b")
         page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)

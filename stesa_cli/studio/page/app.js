@@ -32,6 +32,7 @@ const objects = new Objects($("objects"), view, info.objects, () => { tools.show
 const tools = new Tools(view, frames, () => objects.chosen, failed);
 const timeline = new Timeline($("timeline"), (id) => view.css(id), (frame) => go(frame));
 const busy = () => run.isBusy;
+const canDraw = () => !busy() && view.picture && frames.wanted === frames.index;
 
 $("name").textContent = info.name;
 $("described").textContent = info.described;
@@ -81,6 +82,7 @@ async function go(frame) {
     changed();
     for (const near of [index + 1, index - 1]) if (near >= 0 && near < count) frames.picture(near).catch(() => {});
   } catch (error) {
+    frames.wanted = frames.index;
     failed(error);
   }
 }
@@ -214,7 +216,7 @@ canvas.onpointerdown = (event) => {
   canvas.focus();
   canvas.setPointerCapture(event.pointerId);
   if (event.button === 1 || pen.pans) pen.pan = [event.offsetX, event.offsetY];
-  else if (!busy()) tools.press(place(event), event.button === 2 || event.shiftKey);
+  else if (canDraw()) tools.press(place(event), event.button === 2 || event.shiftKey);
 };
 canvas.onpointermove = (event) => {
   if (!pen.pan) return tools.move(place(event));
@@ -232,7 +234,7 @@ function penKey({ key, shiftKey }) {
   if (way) tools.move(at.map((side, axis) => Math.max(0, Math.min([view.width, view.height][axis], side + way[axis] * (shiftKey ? 20 : 2)))));
   else if (key === "Enter" && tools.drag) tools.lift();
   else if (key === "Enter" && tools.isAtCorner(at)) tools.close();
-  else if (key === "Enter" || key === "m") busy() || tools.press(at, key === "m");
+  else if (key === "Enter" || key === "m") canDraw() && tools.press(at, key === "m");
   else return false;
   return true;
 }

@@ -5,6 +5,7 @@ import socket
 import tempfile
 import webbrowser
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -24,7 +25,8 @@ from stesa_cli.errors import ConfigError, InputError
 
 
 def studio(
-    video: Annotated[Path, typer.Argument(help="A video file, or a folder of frames.")],
+    context: typer.Context,
+    video: Annotated[Path, typer.Argument(help="A video file, a folder of frames, or results of stesa segment.")],
     mask: Annotated[
         list[str] | None, typer.Option(help="Begin with a mask: PNG, FRAME=PNG or a folder of masks. Repeatable.")
     ] = None,
@@ -55,6 +57,7 @@ def studio(
             import uvicorn
 
             from stesa_cli.studio.guard import Guard
+            from stesa_cli.studio.reopening import finished_job, is_results, take_results
             from stesa_cli.studio.server import Studio
             from stesa_cli.studio.session import Session
         except ModuleNotFoundError as error:
@@ -68,21 +71,32 @@ def studio(
 
     if frame is not None and (output is None or output.suffix.lower() != ".png"):
         raise typer.BadParameter("--frame needs -o with a PNG", param_hint="--output")
-    config, speed, masks = inference_config(preset, size, finetune), parse_rate(rate), tuple(mask or ())
     with ExitStack() as stack:
-        if frame is None:
-            folder = outputs_for([video], output)[video]
+        if reopened := is_results(video):
+            _refuse_settings(context)
+            asked = finished_job(video)
+            assert isinstance(asked.video, Path)
+            video = asked.video
         else:
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        job = SegmentJob(
-            video, masks, folder, rate=speed, pattern=pattern, config=config, weights=weights, device=device
-        )
-        frames = SeekableVideo(video, speed, pattern, mask_files(masks))
+            if frame is None:
+                folder = outputs_for([video], output)[video]
+            else:
+                folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            config, masks = inference_config(preset, size, finetune), tuple(mask or ())
+            asked = SegmentJob(
+                video, masks, folder, rate=parse_rate(rate), pattern=pattern, config=config, weights=weights
+            )
+        asked = replace(asked, device=device)
+        frames = SeekableVideo(video, asked.rate, asked.pattern, mask_files(asked.masks))
         stack.callback(frames.close)
         if frame is not None and frame >= len(frames):
             raise InputError(f"has {len(frames)} frames, counted from 0", video, "choose another --frame")
+        job = replace(asked, masks=(), boxes=(), min_area=0) if reopened else asked
         session = Session(job, frames)
         stack.callback(session.close)
+        if reopened and session.is_new:
+            with console.status("Reading the results"):
+                take_results(session, asked)
         listening = stack.enter_context(socket.socket())
         try:
             listening.bind((host, 0))
@@ -103,3 +117,12 @@ def studio(
         if browser:
             webbrowser.open(address)
         server.run(sockets=[listening])
+
+
+def _refuse_settings(context: typer.Context) -> None:
+    """Results are opened with the settings that made them."""
+    free = {"video", "device", "host", "browser"}
+    sources = {name: context.get_parameter_source(name) for name in context.params.keys() - free}
+    if given := sorted(name for name, source in sources.items() if source and source.name == "COMMANDLINE"):
+        options = ", ".join(f"--{name}" for name in given)
+        raise typer.BadParameter(f"{options}: results are opened with the settings that made them", param_hint="VIDEO")

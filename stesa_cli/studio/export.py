@@ -20,7 +20,7 @@ def export(session: Session, save: tuple[str, ...], on_frame: Callable[[int, int
     package is missing for one, InputError when nothing is found yet, OutputError when the disk refuses."""
     for kind in save:
         FORMATS[kind].require()
-    job = session.equal_job(save)
+    job, needs_soft = session.equal_job(save), any(FORMATS[kind].soft for kind in save)
     network, info = load_network(job.weights)
     model = {"weights": str(find_weights(job.weights)), "config": network.config.model_dump(), "info": info}
     end = job.frames or len(session.video)
@@ -29,15 +29,16 @@ def export(session: Session, save: tuple[str, ...], on_frame: Callable[[int, int
         report = SegmentReport(job, reader, model, prompts, seconds=dict(session.seconds))
         sound = None if job.video.is_dir() or job.frames else job.video  # type: ignore[union-attr]
         options = OutputOptions(job.binary, job.style, reader.rate, reader.sample_aspect, sound)  # type: ignore[arg-type]
+        if needs_soft:  # results of stesa segment that were opened may have none
+            read_soft(session.work / "soft", f"{prompts.frames[0]:05d}", tuple(session.seen[prompts.frames[0]]))
         clear(job.output)
         with open_outputs(job.output, save, options) as write:
             for frame in reader:
                 before = frame.index < prompts.frames[0] and not job.both_ways
                 seen = {} if before else session.seen[frame.index]
                 own = f"{frame.index:05d}"
-                name = reader.names[frame.index] if reader.names else own
+                name = reader.names[frame.index] if reader.names and job.names == "frames" else own
                 labels = frame.image[..., 0] * 0 if before else read_mask(session.mask_path(frame.index))
-                needs_soft = any(FORMATS[kind].soft for kind in save)
                 soft = read_soft(session.work / "soft", own, tuple(seen)) if needs_soft else {}
                 write(FrameOutput(name, frame.index, frame.time, frame.image, labels, tuple(seen), soft))
                 report.seen[frame.index] = seen

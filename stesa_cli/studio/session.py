@@ -50,7 +50,7 @@ class Session:
         self.seen: dict[int, Seen] = {}
         self.seconds = {"loading": 0.0, "finetuning": 0.0, "segmenting": 0.0}
         self._made_with: dict[str, Any] = {}
-        self._load()
+        self.is_new = not self._load()
         self.prompts = {int(path.stem): _digest(path) for path in sorted(self._folder.glob("[0-9]*.png"))}
         self._given = {frame: object_ids(read_mask(self.prompt_path(frame))) for frame in self.prompts}
         for text in job.masks:
@@ -93,6 +93,11 @@ class Session:
     def ids(self) -> list[int]:
         """The objects that are given, found or named."""
         return sorted({*self.names, *(i for of in (*self._given.values(), *self.seen.values()) for i in of)})
+
+    def given_until(self, frame: int) -> list[int]:
+        """The objects that the result of a frame knows: those given in it, before it, or in the first frame."""
+        until = max(frame, self.first or 0)
+        return list(dict.fromkeys(i for t in sorted(self._given) if t <= until for i in self._given[t]))
 
     @property
     def first(self) -> int | None:
@@ -144,10 +149,11 @@ class Session:
         seen = [[frame, list(objects.items())] for frame, objects in self.seen.items()]
         write_text(self.work / "session.json", json.dumps(values | {"seen": seen}))
 
-    def _load(self) -> None:
+    def _load(self) -> bool:
+        """Whether a session was begun there."""
         path = self.work / "session.json"
         if not path.is_file():
-            return
+            return False
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             self.names = {int(i): name for i, name in values["names"].items()}
@@ -156,6 +162,7 @@ class Session:
         except (ValueError, KeyError, TypeError) as error:
             raise InputError("cannot be read", path, f"remove {self.work}: the masks in prompts/ stay") from error
         self.seen = {frame: of for frame, of in seen.items() if self.mask_path(frame).is_file()}
+        return True
 
     def _settings(self) -> dict[str, Any]:
         """All that decides what a result is, beside the masks."""
@@ -191,16 +198,19 @@ class Session:
             words += ["--mask", text]
         words += ["--both-ways"] * job.both_ways
         words += ["--frames", str(job.frames)] * bool(job.frames)
-        if job.config != base.config:
-            fast = type(job.config).preset("fast")
-            preset = fast if job.config.max_mem_frames == fast.max_mem_frames else base.config
-            words += ["--preset", "fast"] * (preset == fast)
-            words += ["--size", str(job.config.size)] * (job.config.size != preset.size)
-            if job.config.finetune != preset.finetune:
-                words.append("--finetune" if job.config.finetune else "--no-finetune")
-        for name in ("weights", "device", "pattern", "rate"):
-            if getattr(job, name) != getattr(base, name):
-                words += [f"--{name}", str(getattr(job, name))]
+        fast, config = type(job.config).preset("fast"), job.config
+        preset = fast if config.max_mem_frames == fast.max_mem_frames else base.config
+        words += ["--preset", "fast"] * (preset == fast)
+        for name in ("size", "precision"):
+            words += [f"--{name}", str(getattr(config, name))] * (getattr(config, name) != getattr(preset, name))
+        if config.finetune != preset.finetune:
+            words.append("--finetune" if config.finetune else "--no-finetune")
+        for name in ("weights", "device", "pattern", "rate", "names"):
+            words += [f"--{name}", str(getattr(job, name))] * (getattr(job, name) != getattr(base, name))
+        words += ["--binary"] * job.binary + ["--labels"] * job.style.ids
+        for name in ("opacity", "contour"):
+            value = getattr(job.style, name)
+            words += [f"--{name}", str(value)] * (value != getattr(base.style, name))
         words += ["--save", ",".join(save)] * (save != base.save)
         return shlex.join([*words, "-o", str(job.output), "--overwrite"])
 

@@ -2,6 +2,8 @@
 
 import json
 import shlex
+from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from stesa_cli.segmentation.job import segment_video
 from stesa_cli.studio.export import export
 from stesa_cli.studio.propagation import Propagation
 from stesa_cli.studio.session import Session
+from stesa_cli.video.overlay import OverlayStyle
 
 from .conftest import open_session
 
@@ -154,3 +157,22 @@ def test_the_command_is_what_a_shell_takes(session, labels):
     words = shlex.split(session.command(("masks", "rle")))
     assert words[:2] == ["stesa", "segment"] and words[words.index("--save") + 1] == "masks,rle"
     assert words[words.index("--mask") + 1] == f"4={session.prompt_path(4)}"
+
+
+def test_the_command_tells_all_that_is_not_the_default(job, labels):
+    style = OverlayStyle(0.25, 3, True)
+    config = InferenceConfig(finetune=False, size=96, precision="fp32")
+    asked = replace(job, config=config, style=style, binary=True, names="index", rate=Fraction(30000, 1001))
+    with open_session(asked) as session:
+        session.give(0, labels)
+        propagate(session)
+        line = session.command(("masks",))
+    for words in (
+        "--no-finetune --weights",
+        "--size 96 --precision fp32",
+        "--opacity 0.25 --contour 3",
+        "--binary --labels",
+        "--names index",
+        "--rate 30000/1001",
+    ):
+        assert words in line

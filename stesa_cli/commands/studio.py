@@ -13,12 +13,14 @@ import typer
 
 from stesa_cli.commands.console import console
 from stesa_cli.commands.options import (
+    BackendOption,
     DeviceOption,
     FinetuneOption,
     PresetOption,
     SizeOption,
     WeightsOption,
     inference_config,
+    let_idle_threads_sleep,
     parse_rate,
 )
 from stesa_cli.errors import ConfigError, InputError
@@ -46,12 +48,14 @@ def studio(
     pattern: Annotated[str, typer.Option(help="Which files of a folder are its frames, such as '*.jpg'.")] = "*",
     weights: WeightsOption = "stesa",
     device: DeviceOption = "auto",
+    backend: BackendOption = "auto",
     host: Annotated[
         str, typer.Option(help="Address to listen on. Others than this machine's own can be reached from outside.")
     ] = "127.0.0.1",
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page.")] = True,
 ) -> None:
     """Mark objects in the browser, propagate, correct, and export."""
+    let_idle_threads_sleep()
     with console.status("Loading"):
         try:
             import uvicorn
@@ -82,7 +86,7 @@ def studio(
                 folder = outputs_for([video], output)[video]
             else:
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            config, masks = inference_config(preset, size, finetune), tuple(mask or ())
+            config, masks = inference_config(preset, size, finetune, backend=backend), tuple(mask or ())
             asked = SegmentJob(
                 video, masks, folder, rate=parse_rate(rate), pattern=pattern, config=config, weights=weights
             )

@@ -33,13 +33,14 @@ def finished_job(folder: Path) -> SegmentJob:
         report = json.loads(path.read_text(encoding="utf-8"))
         settings, given = report["settings"], report["input"]
         video, texts = given["video"], given["masks"]
+        config = {name: settings[name] for name in InferenceConfig.model_fields if name in settings}
         job = SegmentJob(
             Path(video),
             tuple(texts),
             folder,
             boxes=tuple(settings["boxes"]),
             rate=Fraction(settings["rate"]),
-            config=InferenceConfig(**{name: settings[name] for name in InferenceConfig.model_fields}),
+            config=InferenceConfig(**config),
             save=tuple(settings["save"]),
             style=OverlayStyle(**settings["style"]),
             **{name: settings[name] for name in _SETTINGS},
@@ -74,6 +75,7 @@ def take_results(session: Session, job: SegmentJob) -> None:
             seen[frame] = {i: (known[i]["areas"][frame], known[i]["confidence"][frame] or 0.0) for i in ids}
     session.begin()
     session.seen, session.seconds = seen, report["timings"]["seconds"]
+    session.backend = report["model"].get("backend")
     session.save()
 
 

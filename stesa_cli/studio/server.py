@@ -5,9 +5,10 @@ import json
 import secrets
 import zlib
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import cv2
@@ -24,9 +25,10 @@ from starlette.websockets import WebSocket
 from stesa_cli.errors import StesaError
 from stesa_cli.masks import PALETTE, write_mask
 from stesa_cli.studio.export import export
+from stesa_cli.studio.marks import Asked
 from stesa_cli.studio.propagation import Propagation
 from stesa_cli.studio.session import Session
-from stesa_cli.studio.snapping import snap
+from stesa_cli.studio.snapping import Snapper
 from stesa_cli.video.outputs import FORMATS
 
 JPEG_QUALITY = 92
@@ -47,6 +49,7 @@ class Studio:
     ) -> None:
         self.session, self.mask_of, self.mask_path, self.leave = session, mask_of, mask_path, leave
         self.propagation = Propagation(session, self._tell)
+        self.snapper = Snapper(session.job.weights, session.job.config, session.job.device)
         self.seat, self.tab = "", None  # type: tuple[str, WebSocket | None]
         self.exporting = False
         self.loop: asyncio.AbstractEventLoop | None = None
@@ -74,9 +77,15 @@ class Studio:
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         self.loop = asyncio.get_running_loop()
+        Thread(target=self._warm_up, daemon=True).start()
         yield
         self.loop = None
         await run_in_threadpool(self.propagation.stop)
+
+    def _warm_up(self) -> None:
+        """Load the network while the user looks at the first frame, so that the first click is as fast as others."""
+        with suppress(StesaError):  # told when it is clicked
+            self.snapper.prepare(self.session.video.frame(self.mask_of or 0))
 
     def _tell(self, event: dict[str, Any]) -> None:
         """Send an event to the tab, from any thread; nobody waits for it."""
@@ -155,18 +164,15 @@ class Studio:
         return JSONResponse({"prompts": sorted(session.prompts), "fresh": session.fresh_until()})
 
     async def snap(self, request: Request) -> Response:
-        """A mask of 0 and 1 of what ``clicks`` [x, y, plus] and ``box`` [x, y, w, h] mean."""
+        """A mask of 0 and 1 of what the marks of an ``Asked`` mean."""
         self._check_seat(request)
         try:
-            asked = await request.json()
-            clicks = [(float(x), float(y), bool(plus)) for x, y, plus in asked["clicks"]]
-            box = asked.get("box") and [float(side) for side in asked["box"]]
-            if not np.isfinite([*(side for click in clicks for side in click), *(box or [])]).all():
-                raise ValueError
-        except (ValueError, KeyError, TypeError) as error:
-            raise HTTPException(400, "give clicks and a box as numbers") from error
-        image = (await run_in_threadpool(self.session.video.frame, self._number(request))).image
-        return _packed((await run_in_threadpool(snap, image, clicks, box)).view(np.uint8))
+            asked = Asked.parse(await request.json(), self.session.size)
+        except ValueError as error:
+            raise HTTPException(400, "give marks and a box as numbers") from error
+        frame = await run_in_threadpool(self.session.video.frame, self._number(request))
+        found = await run_in_threadpool(self.snapper.snap, frame, asked)
+        return _packed(found.view(np.uint8))
 
     async def name(self, request: Request) -> Response:
         self._check_seat(request)

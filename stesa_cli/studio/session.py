@@ -49,6 +49,7 @@ class Session:
         self.names: dict[int, str] = {}
         self.seen: dict[int, Seen] = {}
         self.seconds = {"loading": 0.0, "finetuning": 0.0, "segmenting": 0.0}
+        self.backend: str | None = None  # that computed the last results
         self._made_with: dict[str, Any] = {}
         self.is_new = not self._load()
         self.prompts = {int(path.stem): _digest(path) for path in sorted(self._folder.glob("[0-9]*.png"))}
@@ -129,7 +130,9 @@ class Session:
     def begin(self) -> None:
         """Forget the results that no longer hold: from here on they are made with the prompts as they are."""
         fresh = self.fresh_until()
-        self.seen = {frame: seen for frame, seen in self.seen.items() if frame < fresh}
+        for frame in [frame for frame in self.seen if frame >= fresh]:
+            del self.seen[frame]
+            self.mask_path(frame).unlink(missing_ok=True)
         for frame in self.states():
             if frame >= fresh:
                 self.state_path(frame).unlink()
@@ -145,7 +148,7 @@ class Session:
         return max(10, -(-len(self.video) // STATES))
 
     def save(self) -> None:
-        values = {"names": self.names, "seconds": self.seconds, "made_with": self._made_with}
+        values = {"names": self.names, "seconds": self.seconds, "backend": self.backend, "made_with": self._made_with}
         seen = [[frame, list(objects.items())] for frame, objects in self.seen.items()]
         write_text(self.work / "session.json", json.dumps(values | {"seen": seen}))
 
@@ -157,7 +160,7 @@ class Session:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             self.names = {int(i): name for i, name in values["names"].items()}
-            self.seconds, self._made_with = values["seconds"], values["made_with"]
+            self.seconds, self.backend, self._made_with = (values[k] for k in ("seconds", "backend", "made_with"))
             seen = {frame: {i: (area, mean) for i, (area, mean) in of} for frame, of in values["seen"]}
         except (ValueError, KeyError, TypeError) as error:
             raise InputError("cannot be read", path, f"remove {self.work}: the masks in prompts/ stay") from error
@@ -201,7 +204,7 @@ class Session:
         fast, config = type(job.config).preset("fast"), job.config
         preset = fast if config.max_mem_frames == fast.max_mem_frames else base.config
         words += ["--preset", "fast"] * (preset == fast)
-        for name in ("size", "precision"):
+        for name in ("size", "precision", "backend"):
             words += [f"--{name}", str(getattr(config, name))] * (getattr(config, name) != getattr(preset, name))
         if config.finetune != preset.finetune:
             words.append("--finetune" if config.finetune else "--no-finetune")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from stesa_cli.masks import read_mask
+from stesa_cli.masks import read_mask, write_mask
 from stesa_cli.video.reading import open_video
 
 from ..networks import tiny_weights
@@ -54,6 +54,11 @@ class Hand:
     def click(self, x: float, y: float, plus: bool = True) -> None:
         with self.page.expect_response(lambda answer: "/snap/" in answer.url):
             self.page.mouse.click(*self.place(x, y), button="left" if plus else "right")
+
+    def saves(self, *corners: tuple[float, float]) -> None:
+        """Draw what changes the mask, and wait until it is kept."""
+        with self.page.expect_response(lambda answer: answer.request.method == "PUT"):
+            self.draw(*corners)
 
     def press(self, key: str) -> None:
         self.page.keyboard.press(key)
@@ -106,22 +111,18 @@ def test_mark_propagate_correct_export_and_come_back(page, tmp_path, weights, ow
     with studio(*options) as (url, _):
         hand = Hand(page, url, output)
         hand.press("r")
-        with page.expect_response(lambda answer: answer.request.method == "PUT"):
-            hand.draw((560, 20), (760, 210))
+        hand.saves((560, 20), (760, 210))
         hand.press("n")
         hand.press("b")
-        with page.expect_response(lambda answer: answer.request.method == "PUT"):
-            hand.draw((250, 200), (250, 400), (300, 200), (300, 400))
+        hand.saves((250, 200), (250, 400), (300, 200), (300, 400))
         first = read_mask(output / "prompts/00000.png")
         assert set(np.unique(first)) == {0, 1, 2} and first[300, 250] == 2
         hand.propagate()
         hand.go(30)
         hand.press("e")
-        with page.expect_response(lambda answer: answer.request.method == "PUT"):
-            hand.draw((200, 300), (400, 320))
+        hand.saves((200, 300), (400, 320))
         hand.press("b")
-        with page.expect_response(lambda answer: answer.request.method == "PUT"):
-            hand.draw((480, 300), (520, 260))
+        hand.saves((480, 300), (520, 260))
         expect(page.locator("#missing")).to_contain_text("30 frames to compute")
         hand.propagate()
         hand.press("x")
@@ -134,6 +135,62 @@ def test_mark_propagate_correct_export_and_come_back(page, tmp_path, weights, ow
         Hand(page, url, output)
         expect(page.locator("#missing")).to_have_text("All frames are done.")
         expect(page.locator("#objects li")).to_have_count(2)
+
+
+def test_points_and_scribbles_correct_what_the_brush_has_drawn(page, tmp_path):
+    output = tmp_path / "out"
+    first = output / "prompts/00000.png"
+    with studio(DEMO, "-o", output) as (url, _):
+        hand = Hand(page, url, output)
+        hand.press("]")
+        hand.press("b")
+        hand.saves((100, 440), (300, 440))
+        hand.saves((700, 300), (800, 300))
+        drawn = read_mask(first)
+        hand.press("c")
+        hand.saves((150, 380), (250, 400))
+        added = read_mask(first)
+        assert added[380:385, 150].all() and added.sum() > drawn.sum() and (added[drawn == 1] == 1).mean() > 0.9
+        assert (added[:, 600:] == drawn[:, 600:]).all()
+        page.keyboard.down("Shift")
+        hand.saves((750, 300), (751, 300))
+        page.keyboard.up("Shift")
+        taken = read_mask(first)
+        assert not taken[300, 750] and (taken[:, 300:500] == added[:, 300:500]).all()
+        with page.expect_response(lambda answer: answer.request.method == "PUT"):
+            hand.press("z")
+        assert (read_mask(first) == added).all()
+
+
+def test_results_are_opened_corrected_and_shown_as_out_of_date(page, tmp_path, weights):
+    """The old mask of a frame that follows a correction is in stripes."""
+    from stesa_cli import InferenceConfig, segment
+
+    given = tmp_path / "first.png"
+    labels = np.zeros((480, 854), np.uint8)
+    labels[100:300, 100:400] = 3
+    write_mask(given, labels)
+    config = InferenceConfig(size=64, finetune=False)
+    output = segment(DEMO, given, tmp_path / "out", save=["masks"], config=config, weights=str(weights)).job.output
+    before = (output / "masks/00007.png").read_bytes()
+    with studio(output) as (url, _):
+        hand = Hand(page, url, output)
+        expect(page.locator("#missing")).to_have_text("All frames are done.")
+        hand.go(7)
+        whole = page.locator("#view").screenshot()
+        hand.go(5)
+        hand.press("b")
+        hand.saves((150, 200), (300, 200))
+        expect(page.locator("#missing")).to_contain_text("55 frames to compute")
+        hand.go(7)
+        assert page.locator("#view").get_attribute("aria-label").endswith("out of date")
+        assert page.locator("#view").screenshot() != whole
+        hand.go(3)
+        assert not page.locator("#view").get_attribute("aria-label").endswith("out of date")
+        hand.propagate()
+        hand.go(7)
+        assert not page.locator("#view").get_attribute("aria-label").endswith("out of date")
+    assert (output / ".studio/masks/00007.png").read_bytes() != before == (output / "masks/00007.png").read_bytes()
 
 
 def assert_equal(output: Path, words: list[str], other: Path) -> None:

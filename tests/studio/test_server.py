@@ -133,9 +133,30 @@ def test_a_run_is_told_step_by_step_and_then_exported(client, events, session, l
     assert "--mask 0=" in client.get(f"/{TOKEN}/command?save=masks").json()["command"]
 
 
-def test_a_box_that_is_none_is_refused(client, events):
-    bad = [{"clicks": [[1, 2]]}, {"clicks": [], "box": ["a", 1, 2, 3]}, {}, {"clicks": [["NaN", 1, True]]}]
-    assert [client.post(f"/{TOKEN}/snap/0", json=each).status_code for each in bad] == [400] * 4
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {},
+        {"marks": [{"points": [[1]], "plus": True}]},
+        {"marks": [{"points": [], "plus": True}]},
+        {"marks": [{"points": [["NaN", 1]], "plus": True}]},
+        {"marks": [], "box": ["a", 1, 2, 3]},
+        {"marks": [], "box": [1, 2, 3]},
+        {"marks": [], "before": [5, 6]},
+        {"marks": [], "before": [5, -6]},
+        {"marks": 5},
+    ],
+)
+def test_marks_and_boxes_that_are_none_are_refused(client, events, asked):
+    assert client.post(f"/{TOKEN}/snap/0", json=asked).status_code == 400
+
+
+def test_marks_correct_a_mask(client, events, labels):
+    flat = (labels == 2).ravel().astype(int)
+    runs = np.diff([0, *np.flatnonzero(np.diff(np.pad(flat, 1))), flat.size]).tolist()
+    asked = {"marks": [{"points": [[60, 46], [62, 46]], "plus": True}], "before": runs, "corrects": True}
+    found = np.frombuffer(client.post(f"/{TOKEN}/snap/0", json=asked).content, np.uint8).reshape(labels.shape)
+    assert set(np.unique(found)) == {0, 1} and found[46, 60:63].all() and found[10, 10]
 
 
 def test_only_a_mask(client, events, studio, session, labels, tmp_path):

@@ -44,6 +44,7 @@ def assert_equals_the_command(session: Session, save=("masks", "objects", "soft"
     for kind in save:
         mine, its = files(job.output / kind), files(other.job.output / kind)
         assert mine == its and mine
+    assert report.model["backend"] == other.model["backend"]
     for key in ("objects", "frames", "warnings"):
         assert json.loads(json.dumps(report.to_dict()[key])) == json.loads(json.dumps(other.to_dict()[key]))
 
@@ -60,7 +61,7 @@ def test_a_correction_computes_only_what_follows(job, labels, finetune):
         assert propagate(session) == list(range(30))
         assert_equals_the_command(session)
         session.give(14, moved(labels))
-        assert session.fresh_until() == 14
+        assert session.fresh_until() == 14 and session.labels(20).any()  # still there to be looked at
         assert propagate(session) == list(range(14, 30))
         assert_equals_the_command(session)
 
@@ -106,6 +107,14 @@ def test_a_run_that_is_stopped_keeps_what_is_done(session, labels, monkeypatch):
     monkeypatch.setattr(Segmenter, "step", lambda self, *a: steps.append(1) or step(self, *a))
     assert propagate(session) == list(range(17, 30)) and len(steps) < 30
     assert_equals_the_command(session)
+
+
+def test_what_no_longer_holds_is_gone_when_a_run_begins(session, labels):
+    session.give(0, labels)
+    propagate(session)
+    session.give(14, moved(labels))
+    session.begin()
+    assert session.labels(13).any() and session.labels(14).any() and not session.labels(15).any()
 
 
 def test_it_goes_on_after_closing(job, labels):

@@ -16,8 +16,7 @@ export const picture = async (frame) => createImageBitmap(await (await ask(`fram
 export const mask = async (frame) => bytes(await ask(`masks/${frame}`));
 export const give = async (frame, labels) => (await ask(`masks/${frame}`, { method: "PUT", body: labels })).json();
 export const name = (id, text) => ask(`names/${id}`, { method: "PUT", body: text });
-export const snap = async (frame, clicks, box) =>
-  bytes(await ask(`snap/${frame}`, { method: "POST", body: JSON.stringify({ clicks, box }) }));
+export const snap = async (frame, asked) => bytes(await ask(`snap/${frame}`, { method: "POST", body: JSON.stringify(asked) }));
 export const propagate = (way) => ask(`propagate/${way}`, { method: "POST" });
 export const stop = () => ask("stop", { method: "POST" });
 export const command = async (save) => (await (await ask(`command?${kinds(save)}`)).json()).command;

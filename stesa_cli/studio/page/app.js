@@ -44,8 +44,13 @@ if (info.mask_of !== null) {
   $("target").textContent = `The mask of frame ${info.mask_of} becomes ${info.mask_path}`;
 }
 
+/** Whether the mask of a frame was made before something that it follows from was changed. */
+const isStale = (frame) => seen.has(frame) && frame >= frames.fresh && !frames.given.has(frame);
+
 function changed() {
   objects.meet(frames.labels.ids());
+  view.stale = isStale(frames.index);
+  $("view").setAttribute("aria-label", `The frame and its masks${view.stale ? ", which are out of date" : ""}`);
   view.paint(frames.labels);
   tools.show();
   refresh();

@@ -43,14 +43,14 @@ export class Frames {
     return picture;
   }
 
-  /** Make a change of the mask that can be undone. */
-  change(make, note = this.note) {
+  /** Make a change of the mask that can be undone. ``note`` tells of the points that made it, if any did. */
+  change(make, note = null) {
     const before = this.labels.data.slice();
     make(this.labels);
     this.keep(before, note);
   }
 
-  keep(before, note = this.note) {
+  keep(before, note = null) {
     if (!this.history.of.add(before, this.labels.data, this.note, note)) return;
     this.note = note;
     this.#touch();

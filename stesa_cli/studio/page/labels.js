@@ -35,6 +35,18 @@ export class Labels {
     for (let at = 0; at < this.data.length; at++) if (filled[4 * at + 3] >= 128) this.data[at] = id;
   }
 
+  /** The mask of an object as run lengths, row by row: of what it is not, of what it is, and so on; null if it has none. */
+  runs(id) {
+    const found = [];
+    let last = 0;
+    for (let at = 0, is = false; at < this.data.length; at++)
+      if ((this.data[at] === id) !== is) {
+        found.push(at - last);
+        [last, is] = [at, !is];
+      }
+    return found.length ? [...found, this.data.length - last] : null;
+  }
+
   /** Make a mask (0 or 1) the whole of an object; it leaves the others theirs. */
   replace(mask, id) {
     for (let at = 0; at < this.data.length; at++) {

@@ -7,6 +7,7 @@ const CLOSE = 8; // CSS pixels from the first corner that close a polygon
 export class Tools {
   constructor(view, frames, object, failed) {
     Object.assign(this, { view, frames, object, failed, tool: "points", radius: 12, corners: [], drag: null });
+    this.snapped = Promise.resolve();
   }
 
   choose(tool) {
@@ -19,16 +20,18 @@ export class Tools {
 
   /** The marks of the frame and the pen at ``cursor``. */
   show(cursor = this.view.marks.cursor) {
-    const { clicks, box } = this.#note();
+    const { marks, box } = this.#note();
     const radius = this.isBrush ? this.radius : 0;
-    this.view.marks = { clicks, box: this.drag?.box ?? box, corners: this.corners, cursor, radius };
+    const strokes = this.drag?.points ? [...marks, this.drag] : marks;
+    this.view.marks = { strokes, box: this.drag?.box ?? box, corners: this.corners, cursor, radius };
     this.view.draw();
   }
 
-  /** The points and the box given for the chosen object in this frame. */
+  /** The points, scribbles and the box given for the chosen object in this frame, and the mask that they correct
+   *  (``prior``), if it had one before them. */
   #note() {
-    const note = this.frames.note;
-    return note?.id === this.object() && ["points", "box"].includes(this.tool) ? note : { clicks: [], box: undefined };
+    const { note } = this.frames, id = this.object();
+    return note?.id === id && ["points", "box"].includes(this.tool) ? note : { id, marks: [] };
   }
 
   press(at, minus) {
@@ -37,11 +40,12 @@ export class Tools {
       this.#stroke(at);
     } else if (this.tool === "polygon") this.#corner(at);
     else if (this.tool === "box") this.drag = { from: at };
-    else this.#snap({ ...this.#note(), clicks: [...this.#note().clicks, [...at, !minus]] });
+    else this.drag = { points: [at], plus: !minus };
   }
 
   move(at) {
     if (this.drag && this.isBrush) this.#stroke(at);
+    else if (this.drag?.points) this.#scribble(at);
     else if (this.drag) {
       const { width, height } = this.view, { from } = this.drag;
       const inside = ([x, y]) => [Math.min(width, Math.max(0, x)), Math.min(height, Math.max(0, y))];
@@ -55,7 +59,8 @@ export class Tools {
     const drag = this.drag;
     this.drag = null;
     if (drag?.before) this.frames.keep(drag.before);
-    else if (drag?.box && drag.box[2] >= 3 && drag.box[3] >= 3) this.#snap({ clicks: [], box: drag.box });
+    else if (drag?.points) this.#snap((note) => ({ ...note, marks: [...note.marks, drag] }));
+    else if (drag?.box && drag.box[2] >= 3 && drag.box[3] >= 3) this.#snap(({ id }) => ({ id, marks: [], box: drag.box, prior: null }));
     this.show();
   }
 
@@ -94,14 +99,23 @@ export class Tools {
     this.view.paint(this.frames.labels);
   }
 
-  async #snap(marks) {
-    const { index } = this.frames, id = this.object(), note = { ...marks, id };
-    try {
-      const mask = await api.snap(index, note.clicks, note.box ?? null);
+  #scribble(at) {
+    const [x, y] = this.drag.points.at(-1);
+    if (Math.hypot(at[0] - x, at[1] - y) >= 3) this.drag.points.push(at);
+  }
+
+  /** Find the object that the points mean, with those that ``more`` adds; one question after the other. */
+  #snap(more) {
+    const { index } = this.frames, id = this.object();
+    this.snapped = this.snapped.then(async () => {
+      if (index !== this.frames.index || id !== this.object()) return;
+      const now = () => this.frames.labels.runs(id);
+      const note = more(this.#note());
+      if (note.prior === undefined) note.prior = now();
+      const { marks, box, prior } = note;
+      const mask = await api.snap(index, { marks, box, before: prior ?? (marks.length ? now() : null), corrects: Boolean(prior) });
       if (index === this.frames.index) this.frames.change((labels) => labels.replace(mask, id), note);
       this.show();
-    } catch (error) {
-      this.failed(error);
-    }
+    }).catch(this.failed);
   }
 }

@@ -1,10 +1,12 @@
 // The frame with its masks on a canvas: zoom, move, draw.
 
 const TINT = 0.5;
+const STRIPE = 12; // pixels of the frame
+const STALE = "out of date: propagate to compute it anew (G)";
 
 export class View {
   constructor(canvas, palette, width, height) {
-    Object.assign(this, { canvas, palette, width, height, scale: 1, x: 0, y: 0, picture: null, marks: {} });
+    Object.assign(this, { canvas, palette, width, height, scale: 1, x: 0, y: 0, picture: null, marks: {}, stale: false });
     this.pen = canvas.getContext("2d");
     this.layer = new OffscreenCanvas(width, height);
     this.hidden = new Set();
@@ -57,7 +59,7 @@ export class View {
     return `rgb(${this.colour(id, true).join()})`;
   }
 
-  /** Tint the pixels of a label map, brighter along its edges. */
+  /** Tint the pixels of a label map, brighter along its edges; one that is out of date in stripes. */
   paint(labels) {
     const { width, height, data } = labels, image = new ImageData(width, height), pixels = new Uint32Array(image.data.buffer);
     const packed = (id, bright, alpha) => {
@@ -69,7 +71,7 @@ export class View {
     for (let y = 0, at = 0; y < height; y++)
       for (let x = 0; x < width; x++, at++) {
         const id = data[at];
-        if (!shown[id]) continue;
+        if (!shown[id] || (this.stale && (x + y) % STRIPE < STRIPE / 2)) continue;
         const edge = (x && data[at - 1] !== id) || (x < width - 1 && data[at + 1] !== id) ||
           (y && data[at - width] !== id) || (y < height - 1 && data[at + width] !== id);
         pixels[at] = edge ? line[id] : tint[id];
@@ -90,12 +92,13 @@ export class View {
     pen.drawImage(this.layer, 0, 0);
     pen.setTransform(1, 0, 0, 1, 0, 0);
     const to = ([x, y]) => [x * scale + this.x, y * scale + this.y];
+    if (this.stale) this.#write(STALE, [canvas.width / 2, 18 * px], 15 * px);
     for (const [id, x, y] of this.places) this.#write(String(id), to([x, y]), 15 * px);
     this.#marks(to, px);
   }
 
   #marks(to, px) {
-    const { pen } = this, { clicks = [], box, corners = [], cursor, radius } = this.marks;
+    const { pen } = this, { strokes = [], box, corners = [], cursor, radius } = this.marks;
     const outline = (draw) => {
       for (const [style, width] of [["#000", 3], ["#fff", 1.5]]) {
         Object.assign(pen, { strokeStyle: style, lineWidth: width * px });
@@ -109,9 +112,12 @@ export class View {
       outline(() => pen.rect(x, y, box[2] * this.scale, box[3] * this.scale));
     }
     if (corners.length) outline(() => [...corners, ...(cursor ? [cursor] : [])].forEach((each) => pen.lineTo(...to(each))));
-    for (const [x, y, plus] of clicks) {
-      const [cx, cy] = to([x, y]);
-      pen.fillStyle = plus ? "#0a7d2c" : "#b3261e";
+    for (const { points, plus } of strokes) {
+      const colour = plus ? "#0a7d2c" : "#b3261e", [cx, cy] = to(points[0]);
+      Object.assign(pen, { strokeStyle: colour, fillStyle: colour, lineWidth: 4 * px, lineJoin: "round", lineCap: "round" });
+      pen.beginPath();
+      points.forEach((each) => pen.lineTo(...to(each)));
+      pen.stroke();
       pen.beginPath();
       pen.arc(cx, cy, 8 * px, 0, 7);
       pen.fill();

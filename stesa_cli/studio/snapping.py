@@ -75,13 +75,14 @@ class Snapper:
             rough = (rough | _around(own, DOT)) & ~_around(others, DOT / 2)
             if own.any() and not asked.corrects:
                 rough = _parts(rough, own)
-            found = self._recognised(picture, rough, own, others, TIMES[bool(old.any())], shape)
+            found = self._recognised(picture, asked, rough, TIMES[bool(old.any())])
             plus, minus = (asked.drawn(plus, shape, shape) for plus in (True, False))
             found = (found | _around(plus, SURE)) & ~_around(minus, SURE / 2)
             if asked.corrects and before is not None:
                 return _changed(before, found, _resized(zone, shape) > 0.5)
             found &= ~asked.outside(shape, shape)
-            return _parts(found, plus) if plus.any() else found
+            found = _parts(found, plus) if plus.any() else found
+            return found if found.any() else _resized(rough, shape) > 0.5  # the network knows nothing of the kind
 
     def _picture(self, frame: Frame) -> _Picture:
         if frame.index not in self._pictures:
@@ -115,29 +116,22 @@ class Snapper:
         return zone
 
     @torch.inference_mode()
-    def _recognised(
-        self,
-        picture: _Picture,
-        rough: np.ndarray,
-        own: np.ndarray,
-        others: np.ndarray,
-        times: int,
-        shape: Sequence[int],
-    ) -> np.ndarray:
-        """What the network makes of a rough mask (h, w) bool, at full size; where it contradicts a mark, the rough
-        mask."""
+    def _recognised(self, picture: _Picture, asked: Asked, rough: np.ndarray, times: int) -> np.ndarray:
+        """What the network makes of a rough mask (h, w) bool, at full size. Where it contradicts a mark that corrects,
+        the rough mask holds."""
         features, pixels = picture.seen.features, picture.seen.pixels
-        size = [8 * side for side in features.middle.shape[2:]]
+        shape, size = pixels.shape[:2], [8 * side for side in features.middle.shape[2:]]
         mask = F.interpolate(torch.from_numpy(rough).float()[None, None].to(pixels.device), size=size, mode="area")
         with autocast(pixels.device, self._config.precision):
             for _ in range(times if rough.any() else 0):
                 mask = self._backend.start(features, mask)[0].objects.float().sigmoid()
-        answer = _resized(mask[0, 0].cpu().numpy(), rough.shape)
-        if not (answer > 0.5).any():  # it knows nothing of the kind
-            answer = rough.astype(np.float32)
-        for marked, wrong in ((own, (answer <= 0.5) & rough), (others, (answer > 0.5) & ~rough)):
-            answer[_parts(wrong, marked)] = marked is own
-        mask = torch.from_numpy(_resized(answer, size))[None].to(pixels.device)
+        answer, rough = mask[0, 0].cpu().numpy(), _resized(rough, size) > 0.5
+        for plus in (True, False):
+            marked = asked.drawn(plus, shape, size)
+            if asked.corrects:
+                answer[_parts(((answer > 0.5) != plus) & (rough == plus), marked)] = plus
+            answer[_around(marked, SURE)] = plus
+        mask = torch.from_numpy(answer)[None].to(pixels.device)
         full = torch.zeros(1, *shape, device=pixels.device)
         return assembled(guided_upsampling(mask, pixels), full)[0].cpu().numpy() > 0.5
 

@@ -292,6 +292,6 @@ def test_only_a_mask(page, tmp_path):
         page.mouse.down()
         page.mouse.up()
         page.click("#finish")
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     assert set(np.unique(read_mask(target))) == {0, 1}
     assert time.time() - target.stat().st_mtime < 60

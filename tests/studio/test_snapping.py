@@ -13,6 +13,8 @@ from stesa_cli.studio.marks import Asked, Mark
 from stesa_cli.studio.snapping import Snapper
 from stesa_cli.video.reading import Frame, open_video
 
+from ..networks import tiny_weights
+
 ASSETS = Path(__file__).parents[2] / "assets"
 
 
@@ -76,6 +78,13 @@ def test_a_mark_corrects_what_is_there_and_nothing_elsewhere(snapper, two):
     blob = disc(110) | disc(310)
     taken = snapper.snap(two, Asked([mark((310, 120), plus=False)], before=blob, corrects=True))
     assert not taken[:, 230:].any() and (taken[:, :200] == blob[:, :200]).all()
+
+
+def test_a_network_that_knows_nothing_of_the_kind_takes_nothing_away(two, tmp_path):
+    knows_nothing = Snapper(tiny_weights(tmp_path / "tiny.safetensors"), InferenceConfig(backend="torch"), "cpu")
+    knows_nothing._recognised = lambda picture, asked, rough, times: np.zeros((240, 427), bool)  # type: ignore
+    found = knows_nothing.snap(two, Asked([], (40, 50, 140, 140)))
+    assert agreement(found, disc(110)) > 0.9
 
 
 def test_nothing_is_found_where_only_others_are_marked(snapper, two):

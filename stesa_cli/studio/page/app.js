@@ -153,7 +153,10 @@ const resize = (factor) => {
 };
 const choose = (tool) => {
   tools.choose(tool);
-  for (const button of document.querySelectorAll("[data-tool]")) button.ariaPressed = String(button.dataset.tool === tool);
+  for (const button of document.querySelectorAll("[data-tool]")) {
+    button.ariaPressed = String(button.dataset.tool === tool);
+    if (button.dataset.tool === tool) $("hint").textContent = button.dataset.hint;
+  }
 };
 const later = (work) => () => { if (!busy()) work().catch(failed); };
 
@@ -170,7 +173,7 @@ const actions = {
   "doubt-before": () => nextDoubt(-1),
   "doubt-next": () => nextDoubt(1),
   stop: () => run.isBusy && api.stop().catch(failed),
-  export: () => $("export").disabled || frames.flush().then(() => openExport($, info)).catch(failed),
+  export: () => $("export").disabled || frames.flush().then(() => openExport($, info, run.missing)).catch(failed),
   finish: () => finish().catch(failed),
   "help-button": () => $("help").showModal(),
 };

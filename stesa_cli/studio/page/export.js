@@ -6,10 +6,10 @@ let tell = () => {};
 
 export const tellExported = ({ done, of }) => tell(`${done} of ${of} frames`);
 
-export async function openExport(find, { formats, save, output }) {
+export async function openExport(find, { formats, save, output }, missing) {
   const [dialog, box, go] = ["export-dialog", "formats", "export-go"].map(find);
   tell = (text) => { find("export-message").textContent = text; };
-  tell("");
+  tell(missing ? `${missing} frames at the end are left out: their masks are still to be computed.` : "");
   find("export-where").textContent = `Into ${output}, with report.json and timeline.png, in place of earlier results.`;
   if (!box.querySelector("input"))
     for (const kind of formats) {

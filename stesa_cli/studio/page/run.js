@@ -40,6 +40,7 @@ export class Run {
       return missing;
     };
     const [after, before] = begun ? [open(first, count), open(0, first)] : [0, 0];
+    this.missing = after;
     for (const [way, able] of [["forwards", after], ["back", before], ["both", after && before]])
       document.querySelector(`[data-way="${way}"]`).disabled = this.isBusy || !able;
     find("progress").hidden = !this.isBusy;

@@ -1,7 +1,9 @@
 // Area and confidence of each object over the video, which frames are given, which are done, and which to look at.
 
+import { magnified } from "./view.js";
+
 const DOUBT = 0.8; // mean probability below which a frame is doubtful
-const LEFT = 76; // CSS pixels of the captions
+const LEFT = 76; // pixels of the captions, on a page with letters of the usual size
 
 /** The frames to look at: where an object is lost (area 0 after it was there), and where one begins to be doubtful. */
 export function doubts(seen, count) {
@@ -30,8 +32,10 @@ export class Timeline {
     new ResizeObserver(() => this.data && this.draw(this.data)).observe(canvas);
   }
 
+  get #width() { return this.canvas.clientWidth / magnified(); }
+
   #frameAt(x) {
-    const { count } = this.data, share = (x - LEFT) / (this.canvas.clientWidth - LEFT - 8);
+    const { count } = this.data, share = (x / magnified() - LEFT) / (this.#width - LEFT - 8);
     return Math.max(0, Math.min(count - 1, Math.round(share * (count - 1))));
   }
 
@@ -41,10 +45,10 @@ export class Timeline {
     const { canvas, pen } = this, ratio = devicePixelRatio;
     canvas.width = canvas.clientWidth * ratio;
     canvas.height = canvas.clientHeight * ratio;
-    pen.setTransform(ratio, 0, 0, ratio, 0, 0);
+    pen.setTransform(ratio * magnified(), 0, 0, ratio * magnified(), 0, 0);
     pen.font = "11px system-ui";
     const { count, frame, seen, fresh, prompts, hidden } = data;
-    const width = canvas.clientWidth - LEFT - 8, x = (at) => LEFT + (count > 1 ? (at / (count - 1)) * width : 0);
+    const width = this.#width - LEFT - 8, x = (at) => LEFT + (count > 1 ? (at / (count - 1)) * width : 0);
     const step = Math.max(1, width / Math.max(1, count - 1));
     this.#captions();
     for (const [at] of seen) {
@@ -52,8 +56,10 @@ export class Timeline {
       pen.fillRect(x(at) - step / 2, 20, step, at < fresh ? 5 : 2);
     }
     const most = Math.max(1, ...[...seen.values()].flatMap((of) => Object.values(of).map(([area]) => area)));
+    this.named = 0;
     for (const id of new Set([...seen.values()].flatMap(Object.keys))) {
       if (hidden.has(Number(id))) continue;
+      this.named++;
       this.#curve(id, seen, fresh, x, ([area]) => 70 - (40 * area) / most);
       this.#curve(id, seen, fresh, x, ([area, sure]) => (area ? 114 - 38 * sure : null));
     }
@@ -89,7 +95,7 @@ export class Timeline {
     if (!name) return;
     pen.fillStyle = "#fff";
     pen.textAlign = "right";
-    pen.fillText(id, Math.min(name[0], this.canvas.clientWidth - 2), name[1] - 2);
+    pen.fillText(id, Math.min(name[0], this.#width - 2) - 14 * (this.named - 1), name[1] - 2); // beside others
   }
 
   #sign(text, x, colour) {

@@ -4,6 +4,9 @@ const TINT = 0.5;
 const STRIPE = 12; // pixels of the frame
 const STALE = "out of date: propagate to compute it anew (G)";
 
+/** How much larger than usual the page's letters are: as much larger are marks and letters in its canvases. */
+export const magnified = () => parseFloat(getComputedStyle(document.documentElement).fontSize) / 14;
+
 export class View {
   constructor(canvas, palette, width, height) {
     Object.assign(this, { canvas, palette, width, height, scale: 1, x: 0, y: 0, picture: null, marks: {}, stale: false });
@@ -82,7 +85,7 @@ export class View {
   }
 
   draw() {
-    const { pen, canvas, scale } = this, px = devicePixelRatio;
+    const { pen, canvas, scale } = this, px = devicePixelRatio * magnified();
     pen.setTransform(1, 0, 0, 1, 0, 0);
     pen.clearRect(0, 0, canvas.width, canvas.height);
     if (!this.picture) return;
@@ -113,14 +116,16 @@ export class View {
     }
     if (corners.length) outline(() => [...corners, ...(cursor ? [cursor] : [])].forEach((each) => pen.lineTo(...to(each))));
     for (const { points, plus } of strokes) {
-      const colour = plus ? "#0a7d2c" : "#b3261e", [cx, cy] = to(points[0]);
-      Object.assign(pen, { strokeStyle: colour, fillStyle: colour, lineWidth: 4 * px, lineJoin: "round", lineCap: "round" });
-      pen.beginPath();
-      points.forEach((each) => pen.lineTo(...to(each)));
-      pen.stroke();
-      pen.beginPath();
-      pen.arc(cx, cy, 8 * px, 0, 7);
-      pen.fill();
+      const [cx, cy] = to(points[0]);
+      for (const [colour, more] of [["#fff", 1.5], [plus ? "#0a7d2c" : "#b3261e", 0]]) {
+        Object.assign(pen, { strokeStyle: colour, fillStyle: colour, lineWidth: (4 + 2 * more) * px, lineJoin: "round", lineCap: "round" });
+        pen.beginPath();
+        points.forEach((each) => pen.lineTo(...to(each)));
+        pen.stroke();
+        pen.beginPath();
+        pen.arc(cx, cy, (8 + more) * px, 0, 7);
+        pen.fill();
+      }
       this.#write(plus ? "+" : "−", [cx, cy], 15 * px);
     }
     if (cursor) {

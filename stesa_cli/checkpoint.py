@@ -1,5 +1,6 @@
 """Checkpoints: a safetensors file that carries its model config, the format and how it was made in its header."""
 
+import hashlib
 import json
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,8 @@ FORMAT = "stesa-2"
 OLDER = {"stesa-1": {"every": "mem_every", "size": "max_mem_frames", "sharpen": "temperature_scale"}}
 """Formats of earlier versions that can be read, and what the settings of the memory are called since."""
 SHIPPED = Path(__file__).parent / "weights"
+Loaded = tuple[Network, dict[str, Any]]
+"""The network of a checkpoint, and the checkpoint's info."""
 
 
 def save(path: Path, tensors: dict[str, Tensor], model: ModelConfig, info: dict[str, Any]) -> None:
@@ -74,7 +77,16 @@ def find_weights(name: str | Path) -> Path:
     return shipped if not Path(name).is_file() and shipped.is_file() else Path(name)
 
 
-def load_network(weights: str | Path) -> tuple[Network, dict[str, Any]]:
+def digest(weights: str | Path) -> str:
+    """The SHA-256 of a checkpoint's file. Raises ConfigError when there is none."""
+    path = find_weights(weights)
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise ConfigError(f"cannot be read ({error.strerror})", path, "copy the weights to all machines") from error
+
+
+def load_network(weights: str | Path) -> Loaded:
     """The network of a checkpoint in evaluation mode, float32, and the checkpoint's info."""
     path = find_weights(weights)
     tensors, model, info = read(path)

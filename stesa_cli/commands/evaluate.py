@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stesa_cli.commands.console import console, progress, table, warn
+from stesa_cli.commands.many import RayOption, WorkersOption, predict_many
 from stesa_cli.commands.options import (
     AdaptOption,
     BackendOption,
@@ -77,6 +78,8 @@ def score(
     old_check: Annotated[Path | None, typer.Option("--check", hidden=True)] = None,
     old_compare: Annotated[tuple[Path, Path] | None, typer.Option("--compare", hidden=True)] = None,
     jobs: JobsOption = None,
+    workers: WorkersOption = None,
+    ray: RayOption = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results that exist.")] = False,
 ) -> None:
     """Score the model, or the masks of any method, on DAVIS or YouTube-VOS; where the truth is secret, pack them."""
@@ -103,6 +106,8 @@ def score(
         raise typer.BadParameter(f"{benchmark.name} has no public truth: leave out --output, --csv and --plots")
     if predictions and (masks_dir or resume):
         raise typer.BadParameter("--predictions are scored as they are: leave out --masks-dir and --resume")
+    if predictions and (workers or ray):
+        raise typer.BadParameter("--predictions are scored by --jobs processes: leave out --workers and --ray")
     if zip_file and not benchmark.complete:
         raise typer.BadParameter("a zip to submit holds every sequence: leave out --sequences")
     if not (zip_file or benchmark.has_truth) and benchmark.complete:
@@ -125,7 +130,8 @@ def score(
 
         require_sound(benchmark.sequences)
         options = inference_config(preset, size, finetune, backend=backend, quality=quality, adapt=adapt)
-        made = _segment(benchmark, source, _weights(weights, config), options, device, resume)
+        asked = benchmark, source, _weights(weights, config), options, device, resume
+        made = predict_many(*asked, workers, ray) if workers or ray else _segment(*asked)
     if benchmark.has_truth:
         masks = find_masks(source, benchmark.sequences, foreign=bool(predictions))
         for note in masks.notes:

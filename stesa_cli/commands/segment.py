@@ -8,6 +8,7 @@ import typer
 from rich.progress import Progress, TaskID
 
 from stesa_cli.commands.console import complain, console, interruptible, progress, table, warn
+from stesa_cli.commands.many import RayOption, WorkersOption, segment_many, summary_folder
 from stesa_cli.commands.options import (
     AdaptOption,
     BackendOption,
@@ -89,12 +90,16 @@ def segment(
     allow_truncated: Annotated[
         bool, typer.Option("--allow-truncated", help="Exit code 0 for a video that breaks off.")
     ] = False,
+    workers: WorkersOption = None,
+    ray: RayOption = None,
     quality: QualityOption = None,
     adapt: AdaptOption = None,
 ) -> None:
     """Segment every object of a video, from the mask of its first frame on."""
     if bool(videos) == (camera is not None):
         raise typer.BadParameter("give videos, or --camera with a number", param_hint="VIDEO")
+    if camera is not None and (workers or ray):
+        raise typer.BadParameter("are for videos", param_hint="--workers, --ray")
     let_idle_threads_sleep()
     with console.status("Loading"):
         from stesa_cli.segmentation.job import SegmentJob, segment_video
@@ -132,6 +137,10 @@ def segment(
         )
         for source in sources
     ]
+    if workers or ray:
+        folder = summary_folder(output, [job.output for job in jobs])
+        segment_many(jobs, folder, workers, ray, overwrite, resume, allow_truncated)
+        return
     failed = 0
     with interruptible() as stop:
         for job in jobs:

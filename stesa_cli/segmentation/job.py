@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, Literal
 
+from stesa_cli.checkpoint import Loaded
 from stesa_cli.errors import ConfigError, InputError, Problems, StesaError
 from stesa_cli.files import write_text
 from stesa_cli.inference.config import InferenceConfig
@@ -90,9 +91,11 @@ def segment_video(
     stopped: Callable[[], bool] = lambda: False,
     on_finetune: Callable[[int, int], None] = lambda done, of: None,
     on_start: Callable[[str, Sequence[str]], None] = lambda line, notes: None,
+    loaded: Loaded | None = None,
 ) -> SegmentReport:
     """Run the job in constant memory. ``on_start`` hears what was understood of video and masks, and doubts about them;
     ``on_finetune`` the steps of the finetuning; ``on_frame`` the frames done and, as a hint, how many there may be.
+    ``loaded`` are the job's weights, where they need not be read anew.
 
     With ``resume``, a run that was interrupted goes on, and ends as if it had not been. Raises InputError for a video
     or mask that does not serve, OutputError when the folder holds results or is full, Interrupted soon after
@@ -112,7 +115,7 @@ def segment_video(
         if job.frames and prompts.frames[0] >= job.frames:
             what = f"the first mask is of frame {prompts.frames[0]}, but --frames {job.frames} stops before"
             raise InputError(what, str(job.video), "frames count from 0")
-        run = Run(job, reader, prompts, on_frame, stopped, on_finetune, goes_on)
+        run = Run(job, reader, prompts, on_frame, stopped, on_finetune, goes_on, loaded)
         on_start(run.report.understood, run.report.warnings_so_far)
         if not goes_on:
             clear(job.output)

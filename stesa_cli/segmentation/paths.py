@@ -51,6 +51,7 @@ def outputs_for(videos: Sequence[Path | int], output: Path | None) -> dict[Path 
     ``<name>`` in it. A name that is too long, or not UTF-8, is changed to one that serves.
     Raises InputError when two would get one folder, or results would lie among the frames of a video."""
     folders: dict[Path | int, Path] = {}
+    whose: dict[Path, Path | int] = {}
     problems = []
     for video in videos:
         if output:
@@ -63,10 +64,9 @@ def outputs_for(videos: Sequence[Path | int], output: Path | None) -> dict[Path 
             problems.append(
                 str(InputError("holds the frames, among which results would be taken for some", folder, fix))
             )
-        for other, its in folders.items():
-            if its.resolve() == folder.resolve():
-                fix = "rename one, or segment each with its own --output"
-                problems.append(str(InputError(f"would hold the results of both {other} and {video}", folder, fix)))
+        if (other := whose.setdefault(folder.resolve(), video)) != video:
+            fix = "rename one, or segment each with its own --output"
+            problems.append(str(InputError(f"would hold the results of both {other} and {video}", folder, fix)))
         folders[video] = folder
     if problems:
         raise InputError("; ".join(problems))

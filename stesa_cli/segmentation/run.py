@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from stesa_cli.checkpoint import find_weights, load_network
+from stesa_cli.checkpoint import Loaded, find_weights, load_network
 from stesa_cli.errors import InputError, OutputError
 from stesa_cli.files import sweep, write_text
 from stesa_cli.inference.frame import FrameResult
@@ -52,11 +52,12 @@ class Run:
         stopped: Callable[[], bool],
         on_finetune: Callable[[int, int], None],
         goes_on: bool,
+        loaded: Loaded | None = None,
     ) -> None:
         self.job, self.reader, self.prompts = job, reader, prompts
         self.on_frame, self.stopped, self.on_finetune = on_frame, stopped, on_finetune
         begun = time.perf_counter()
-        network, info = load_network(job.weights)
+        network, info = loaded or load_network(job.weights)
         self.segmenter = Segmenter(network, job.config, job.device)
         self.max_mem_frames = self.segmenter.max_mem_frames
         model = {"weights": str(find_weights(job.weights)), "config": network.config.model_dump(), "info": info}

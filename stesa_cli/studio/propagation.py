@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from stesa_cli.errors import StesaError
-from stesa_cli.inference.frame import FrameResult
+from stesa_cli.inference.result import FrameResult
 from stesa_cli.inference.segmenter import Segmenter
 from stesa_cli.masks import read_mask
 from stesa_cli.runtime import download

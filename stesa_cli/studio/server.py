@@ -77,10 +77,12 @@ class Studio:
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
         self.loop = asyncio.get_running_loop()
-        Thread(target=self._warm_up, daemon=True).start()
+        warming = Thread(target=self._warm_up)
+        warming.start()
         yield
         self.loop = None
         await run_in_threadpool(self.propagation.stop)
+        await run_in_threadpool(warming.join)
 
     def _warm_up(self) -> None:
         """Load the network while the user looks at the first frame, so that the first click is as fast as others."""

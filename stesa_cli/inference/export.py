@@ -80,16 +80,13 @@ def export_openvino(network: Network, folder: Path, on_graph: Callable[[str], No
     """Write the graphs for frames of all sizes as ``folder/<graph>.xml`` and ``.bin``. Raises ConfigError and
     OutputError as ``export_onnx``."""
     try:
-        import openvino
-
-        from stesa_cli.inference.openvino import trace
+        from stesa_cli.inference.openvino import save
     except ImportError as error:
         raise ConfigError("needs openvino", "export to OpenVINO", "pip install openvino") from error
     with _new(folder) as new:
         for kind in _kinds(network):
             on_graph(kind.__name__.lower())
-            path = new / f"{kind.__name__.lower()}.xml"
-            openvino.save_model(trace(kind(network).eval()), path, compress_to_fp16=False)
+            save(kind(network).eval(), new / f"{kind.__name__.lower()}.xml")
 
 
 def _kinds(network: Network) -> tuple[type[Graph], ...]:

@@ -10,6 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import openvino
 import platformdirs
 import torch
@@ -50,6 +51,7 @@ class OpenVINO(Backend):
         self._graphs = {kind: kind(network).eval() for kind in kinds}
         self._files = {kind: _converted(graph) for kind, graph in self._graphs.items()}
         self._compiled: dict[tuple[type[Graph], int, int], Any] = {}
+        self._given: dict[tuple[type[Graph], int, int], list[np.ndarray]] = {}
 
     @property
     def device(self) -> torch.device:
@@ -91,7 +93,9 @@ class OpenVINO(Backend):
             compiled = core.compile_model(read, "CPU", self._options)
             self._compiled[kind, height, width] = compiled.create_infer_request()
         request = self._compiled[kind, height, width]
-        found = request.infer([each.float().contiguous().numpy() for each in inputs], share_inputs=True)
+        # not copied, so they must be there as long as the request knows of them
+        self._given[kind, height, width] = given = [each.float().contiguous().numpy() for each in inputs]
+        found = request.infer(given, share_inputs=True)
         return [torch.from_numpy(found[output]) for output in range(len(found))]
 
 
@@ -121,18 +125,19 @@ def _converted(graph: Graph) -> Path:
     if not folder.is_dir():
         folder.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-            openvino.save_model(trace(graph), Path(temporary, "new/graph.xml"), compress_to_fp16=False)
+            save(graph, Path(temporary, "new/graph.xml"))
             with suppress(OSError):  # another process was faster
                 Path(temporary, "new").rename(folder)
     return folder / "graph.xml"
 
 
 @torch.no_grad()
-def trace(graph: Graph) -> openvino.Model:
-    """A graph in OpenVINO's form, for frames of all sizes."""
+def save(graph: Graph, path: Path) -> None:
+    """Write a graph in OpenVINO's form, for frames of all sizes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # that this way of tracing is old, and about shapes that are always the same
         traced = torch.jit.trace(graph, graph.example(64, 96), check_trace=False)
-        decoder = TorchScriptPythonDecoder(traced)  # must outlive the conversion
+        decoder = TorchScriptPythonDecoder(traced)  # has the weights, until all is written
         frontend = FrontEndManager().load_by_framework("pytorch")
-        return frontend.convert(frontend.load(decoder))
+        openvino.save_model(frontend.convert(frontend.load(decoder)), path, compress_to_fp16=False)
+        del decoder

@@ -13,6 +13,7 @@ from stesa_cli.commands.data import data
 from stesa_cli.commands.evaluate import evaluate
 from stesa_cli.commands.export import export
 from stesa_cli.commands.segment import segment
+from stesa_cli.commands.studio import studio
 from stesa_cli.commands.train import train
 from stesa_cli.errors import StesaError
 
@@ -43,7 +44,7 @@ def root(
 
 
 _settings = {"verbose": False}
-for command in (segment, train, export):
+for command in (segment, studio, train, export):
     app.command()(command)
 app.add_typer(evaluate, name="evaluate")
 app.add_typer(data, name="data")

@@ -1,6 +1,7 @@
 """Options that several commands share: the weights, and how a video is segmented with them."""
 
 import os
+from fractions import Fraction
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
@@ -35,6 +36,8 @@ BackendOption = Annotated[
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 
+MAX_RATE = 1000
+
 # what these were called before 0.2, for one release
 QualityOption = Annotated[Literal["fast", "default", "best"] | None, typer.Option(hidden=True)]
 AdaptOption = Annotated[float | None, typer.Option(hidden=True, min=0)]
@@ -68,3 +71,14 @@ def inference_config(
         finetune = adapt > 0 if finetune is None else finetune
         warn(f"--adapt is now --finetune or --no-finetune: taken as --{'' if finetune else 'no-'}finetune")
     return InferenceConfig.preset(preset, size=size, finetune=finetune, precision=precision, backend=backend)
+
+
+def parse_rate(text: str) -> Fraction:
+    """What ``--rate`` says. Raises typer.BadParameter."""
+    try:
+        rate = Fraction(text)
+    except (ValueError, ZeroDivisionError):
+        rate = Fraction(0)
+    if not 1 <= rate <= MAX_RATE:
+        raise typer.BadParameter(f"{text}: give a number from 1 to {MAX_RATE}", param_hint="--rate")
+    return rate

@@ -1,7 +1,6 @@
 """``stesa segment``: videos and masks of their objects in, masks and videos out."""
 
 from collections.abc import Callable, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -21,14 +20,13 @@ from stesa_cli.commands.options import (
     WeightsOption,
     inference_config,
     let_idle_threads_sleep,
+    parse_rate,
 )
 from stesa_cli.errors import StesaError, printable
 from stesa_cli.video.outputs import FORMATS
 
 if TYPE_CHECKING:
     from stesa_cli.segmentation.report import SegmentReport
-
-MAX_RATE = 1000
 
 
 def segment(
@@ -127,7 +125,7 @@ def segment(
             min_area=min_area,
             both_ways=both_ways,
             frames=frames,
-            rate=_rate(rate),
+            rate=parse_rate(rate),
             pattern=pattern,
             names=names,
             config=config,
@@ -174,16 +172,6 @@ def segment(
                 failed += _show(report, told) and not allow_truncated
     if failed:
         raise typer.Exit(1)
-
-
-def _rate(text: str) -> Fraction:
-    try:
-        rate = Fraction(text)
-    except (ValueError, ZeroDivisionError):
-        rate = Fraction(0)
-    if not 1 <= rate <= MAX_RATE:
-        raise typer.BadParameter(f"{text}: give a number from 1 to {MAX_RATE}", param_hint="--rate")
-    return rate
 
 
 def _task(bar: Progress, title: str, unit: str = "frames") -> Callable[[int, int | None], None]:

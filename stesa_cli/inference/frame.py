@@ -3,8 +3,7 @@ what is shown (refined, uncropped) depend on no other frame's masks, so that bot
 objects (decode, mask filters, the user's masks, advance)."""
 
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
@@ -16,41 +15,16 @@ from stesa_cli.data.flow import grey, optical_flow
 from stesa_cli.inference.config import InferenceConfig
 from stesa_cli.inference.crop import Box, Crop, around, union, whole
 from stesa_cli.inference.distractors import FilterContext, suppress_distractors, usual_area
-from stesa_cli.inference.refine import Part, assembled, guided_upsampling
 from stesa_cli.masks import VOID, soft_aggregation
 from stesa_cli.model.backend import Backend
 from stesa_cli.model.network import MULTIPLE
 from stesa_cli.model.state import Features, Prediction, State
-from stesa_cli.runtime import autocast, download, upload
+from stesa_cli.runtime import autocast, upload
 
 ENLARGED = 2.0
 """How many times its size the network sees a frame at, at most."""
 CHUNK = 16
 """Objects that the network decodes together; more of them go through it one chunk after another."""
-
-
-@dataclass(frozen=True, eq=False)
-class FrameResult:
-    """The masks of one frame."""
-
-    index: int  # of the frame
-    time: float  # of the frame, in seconds
-    image: np.ndarray  # (H, W, 3) uint8 RGB: the frame
-    ids: tuple[int, ...]  # of the objects that have been prompted so far
-    labels: np.ndarray  # (H, W) uint8: the id of the most probable object, 0 for the background
-    confidence: np.ndarray  # (H, W) uint8: how probable that is, 0 to 255
-    crop: Crop
-    parts: tuple[Part, ...]  # masks of the objects in the crop
-
-    @cached_property
-    def probabilities(self) -> Tensor:
-        """(O + 1, H, W) float32 on the device, background first, then in the order of ids."""
-        device = self.parts[0].masks.device if self.parts else None
-        full = torch.zeros(len(self.ids) + 1, *self.image.shape[:2], device=device)
-        top, left, height, width = astuple(self.crop)
-        assembled(self.parts, full[1:, top : top + height, left : left + width])
-        full[0] = (1 - full.sum(0)).clamp(min=0)
-        return full / full.sum(0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +103,7 @@ def see(
     if network.device.type != "cpu":
         shown = shown.float()  # 8 bits are reduced faster, but on CPUs only
     with autocast(network.device, config.precision):
-        features = network.encode(_resized(shown, size).float() / 255)
+        features = network.encode(resized(shown, size).float() / 255)
     return Seen(image, labels, prompted, crop, box, now, pixels, features, flow)
 
 
@@ -145,7 +119,7 @@ def follow(network: Backend, config: InferenceConfig, track: Track, seen: Seen, 
     masks = together if network.config.aggregate else logits.sigmoid()
     if seen.labels is not None:
         shown = seen.crop.of(seen.labels)
-        masks = _overruled(masks, shown, ids, seen.prompted)
+        masks = overruled(masks, shown, ids, seen.prompted)
         for i in seen.prompted:
             small = cv2.resize((shown == i).astype(np.float32), masks.shape[:1:-1], interpolation=cv2.INTER_AREA)
             usual[i] = usual_area(small > 0.5)
@@ -153,48 +127,6 @@ def follow(network: Backend, config: InferenceConfig, track: Track, seen: Seen, 
         groups = _advanced(network, seen, track, [state for _, state in decoded], masks, ids, max_mem_frames)
     following = Track(groups, seen.crop, usual=usual, last=seen.grey, frames=track.frames + 1)
     return Tracked(seen, ids, together, following)
-
-
-@torch.inference_mode()
-def show(config: InferenceConfig, tracked: Tracked) -> FrameResult:
-    """Third: the masks of a frame at its full size. From the device come label map and confidence in one piece."""
-    seen, ids, small = tracked.seen, tracked.ids, tracked.masks
-    frame, size = seen.image.shape[:2], seen.pixels.shape[:2]
-    every = slice(0, size[0]), slice(0, size[1])
-    parts = guided_upsampling(small[0], seen.pixels) if config.refine else [Part(0, *every, _resized(small, size)[0])]
-    if seen.labels is not None:
-        full = assembled(parts, small.new_zeros(1, len(ids), *size)[0])
-        parts = [Part(0, *every, _overruled(full[None], seen.crop.of(seen.labels), ids, seen.prompted)[0])]
-    labels, confidence = np.zeros(frame, np.uint8), np.full(frame, 255, np.uint8)
-    if parts:
-        rows, columns = (_hull([getattr(part, side) for part in parts]) for side in ("rows", "columns"))
-        found, sure = download(_best(parts, rows, columns))
-        seen.crop.of(labels)[rows, columns] = np.array([0, *ids], np.uint8)[found]
-        seen.crop.of(confidence)[rows, columns] = sure
-    return FrameResult(tracked.track.frames - 1, 0.0, seen.image, ids, labels, confidence, seen.crop, tuple(parts))
-
-
-def _hull(parts: list[slice]) -> slice:
-    return slice(min(part.start for part in parts), max(part.stop for part in parts))
-
-
-def _best(parts: Sequence[Part], rows: slice, columns: slice) -> Tensor:
-    """In some rows and columns, the number of the most probable object, 0 for the background, and how probable that is,
-    0 to 255: (2, h, w) uint8."""
-    first = parts[0].masks
-    total, best = first.new_zeros(2, rows.stop - rows.start, columns.stop - columns.start)
-    index = torch.zeros_like(best, dtype=torch.uint8)
-    for part in parts:
-        there = tuple(
-            slice(p.start - e.start, p.stop - e.start) for p, e in ((part.rows, rows), (part.columns, columns))
-        )
-        most = part.masks.max(0)  # ten times as fast on a CPU as argmax over the first dimension
-        total[there] += part.masks.sum(0)
-        index[there] = torch.where(most.values > best[there], (most.indices + part.first + 1).byte(), index[there])
-        best[there] = torch.maximum(most.values, best[there])
-    background = (1 - total).clamp_(min=0)
-    index *= best > background
-    return torch.stack([index, (torch.maximum(best, background) / total.clamp(min=1) * 255).round_().byte()])
 
 
 def _seen_size(frame: Sequence[int], config: InferenceConfig) -> tuple[int, int]:
@@ -217,7 +149,7 @@ def _recropped(track: Track, crop: Crop) -> Track:
     return replace(track, groups=groups, usual=usual)
 
 
-def _resized(maps: Tensor, size: Sequence[int]) -> Tensor:
+def resized(maps: Tensor, size: Sequence[int]) -> Tensor:
     if tuple(maps.shape[2:]) == tuple(size):
         return maps
     return F.interpolate(maps, size=tuple(size), mode="bilinear", antialias=True)
@@ -240,7 +172,7 @@ def _filtered(
     return logits, context.usual
 
 
-def _overruled(masks: Tensor, labels: np.ndarray, ids: Sequence[int], prompted: Sequence[int]) -> Tensor:
+def overruled(masks: Tensor, labels: np.ndarray, ids: Sequence[int], prompted: Sequence[int]) -> Tensor:
     """Masks (1, N, h, w) of the first N of the ``ids`` -> of all, with those that are prompted as ``labels`` (H, W) has
     them."""
     given = upload(np.stack([labels == i for i in ids]), masks.device).float()[None]

@@ -20,7 +20,8 @@ from stesa_cli.inference import finetune
 from stesa_cli.inference.backends import find_backend
 from stesa_cli.inference.config import InferenceConfig
 from stesa_cli.inference.crop import Box, Crop, union, whole
-from stesa_cli.inference.frame import FrameResult, Group, Seen, Track, Tracked, follow, see, show
+from stesa_cli.inference.frame import Group, Seen, Track, Tracked, follow, see
+from stesa_cli.inference.result import FrameResult, show
 from stesa_cli.masks import object_ids
 from stesa_cli.model.attention import Memory, MemoryFrame
 from stesa_cli.model.backend import Backend

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from stesa_cli.data.sequence import VideoSequence
-from stesa_cli.inference.frame import FrameResult
+from stesa_cli.inference.result import FrameResult
 from stesa_cli.inference.segmenter import Segmenter
 from stesa_cli.masks import object_ids
 from stesa_cli.video.reading import FOLDER_RATE, Frame

@@ -23,7 +23,7 @@ def seen_in(labels: np.ndarray, confidence: np.ndarray, ids: Sequence[int]) -> S
     if not width:
         return dict.fromkeys(ids, (0, 0.0))
     labels, confidence = (each[y : y + height, x : x + width] for each in (labels, confidence))
-    masks = {i: cv2.compare(labels, i, cv2.CMP_EQ) for i in ids}  # type: ignore[call-overload]
+    masks = {i: cv2.inRange(labels, i, i) for i in ids}
     return {i: (cv2.countNonZero(mask), cv2.mean(confidence, mask)[0] / 255) for i, mask in masks.items()}
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from stesa_cli.checkpoint import Loaded, find_weights, load_network
 from stesa_cli.errors import InputError, OutputError
 from stesa_cli.files import sweep, write_text
-from stesa_cli.inference.frame import FrameResult
+from stesa_cli.inference.result import FrameResult
 from stesa_cli.inference.segmenter import Segmenter
 from stesa_cli.masks import read_mask
 from stesa_cli.runtime import download

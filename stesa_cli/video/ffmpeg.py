@@ -12,6 +12,9 @@ EACH_FRAME = ["-map", "0:V:0", "-fps_mode", "passthrough", "-enc_time_base", "1:
 """Options to decode every frame of the video once. By default ffmpeg counts in frames of the nominal rate, and calls it
 an error when two frames of a variable rate meet in one."""
 
+SAME_TIMES = ["-copyts", "-start_at_zero"]
+"""Options before the input that keep times as they are when all is read from the start, wherever one begins."""
+
 
 def start(arguments: list[str], stdin: int, stdout: int, stderr: int | IO[bytes]) -> subprocess.Popen[bytes]:
     """Start ffmpeg out of reach of the terminal's Ctrl-C, which is for us to answer.

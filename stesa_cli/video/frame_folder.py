@@ -71,9 +71,11 @@ class FolderReader(VideoReader):
         return f"{self.frame_count} frames"
 
     def _frames(self) -> Generator[Frame]:
-        for index, path in enumerate(self._paths):
-            image = read_picture(path, self._scale)
-            yield Frame(image, index, float(index / self.rate))
+        yield from map(self.frame, range(len(self._paths)))
+
+    def frame(self, index: int) -> Frame:
+        """Any frame by its number."""
+        return Frame(read_picture(self._paths[index], self._scale), index, float(index / self.rate))
 
 
 class PagesReader(VideoReader):

@@ -28,23 +28,24 @@ CHANGES = 3  # of the size that are told of
 class VideoFile(VideoReader):
     """Raw frames come through ffmpeg's standard output; its ``showinfo`` filter tells their size and times in the log,
     which a thread reads. A clock that starts again goes on by the frame's length; a size that changes is scaled to the
-    first, and told of. Raises InputError when no frame can be decoded."""
+    first, and told of. With ``since``, in seconds, what is shown before is left out.
+    Raises InputError when no frame can be decoded."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, since: float = 0) -> None:
         super().__init__()
         self._path, self._closed = path, False
-        self._start(Log(path))
-        turn = []
+        options = [*ffmpeg.SAME_TIMES, "-ss", f"{since:.6f}"] if since else []
+        self._start(Log(path, options=options))
         if self._log.odd_turn:
-            turn = ["-noautorotate"]
+            options.append("-noautorotate")
             self.notes.append(f"is marked to be turned by {self._log.odd_turn:g}°, which is left undone")
             self._log.stop()
-            self._start(Log(path, options=turn))
+            self._start(Log(path, options=options))
         if self._log.transfer in TO_SDR:
             self.dynamic_range, filters = TO_SDR[self._log.transfer]
             space = f"colorspace={self._log.matrix or 'bt2020nc'}:color_primaries={self._log.primaries or 'bt2020'}"
             self._log.stop()
-            self._start(Log(path, f",setparams={space},{filters}", turn))
+            self._start(Log(path, f",setparams={space},{filters}", options))
         self.width, self.height = self._first.size
         log = self._log
         self.rate, self.rotation, self.sample_aspect = log.rate or Fraction(25), log.rotation, log.sample_aspect

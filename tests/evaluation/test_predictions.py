@@ -32,8 +32,8 @@ def segmenter():
 @pytest.fixture
 def prompts(segmenter, monkeypatch):
     """What the segmenter is given with each frame that it segments, in order."""
-    given, step = [], segmenter.step
-    monkeypatch.setattr(segmenter, "step", lambda image, labels=None: (given.append(labels), step(image, labels))[1])
+    given, follow = [], segmenter._follow
+    monkeypatch.setattr(segmenter, "_follow", lambda seen: (given.append(seen.labels), follow(seen))[1])
     return given
 
 
@@ -69,12 +69,12 @@ def test_every_sequence_is_finetuned_anew_from_the_loaded_weights(tmp_path, monk
     network, config = tiny_network(), PLAIN.model_copy(update={"finetune": True})
     loaded, segmenter = deepcopy(network.state_dict()), Segmenter(network, config, "cpu")
 
-    def masks(segmenter, *chosen):
-        return [result.labels for at in chosen for result in segment_sequence(segmenter, sequences[at])]
+    def sure(segmenter, *chosen):
+        return [result.confidence for at in chosen for result in segment_sequence(segmenter, sequences[at])]
 
-    plain, finetuned = masks(Segmenter(tiny_network(), PLAIN, "cpu"), 1), masks(segmenter, 0, 1)[3:]
+    plain, finetuned = sure(Segmenter(tiny_network(), PLAIN, "cpu"), 1), sure(segmenter, 0, 1)[3:]
     assert not np.array_equal(plain, finetuned)
-    assert np.array_equal(finetuned, masks(Segmenter(tiny_network(), config, "cpu"), 1))
+    assert np.array_equal(finetuned, sure(Segmenter(tiny_network(), config, "cpu"), 1))
     assert all(torch.equal(tensor, loaded[name]) for name, tensor in network.state_dict().items())
 
 

@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from stesa_cli.inference import distractors, frame, segmenter
+from stesa_cli.inference import distractors, result, segmenter
 from stesa_cli.inference.config import InferenceConfig
 from stesa_cli.model.network import Network
 
@@ -63,7 +63,7 @@ def test_a_step_goes_up_once_and_comes_down_once(monkeypatch, suppress, more):
         host = tensor.cpu()  # counted; what it holds is nothing
         return np.zeros(host.shape, {torch.uint8: np.uint8, torch.bool: bool}.get(host.dtype, np.float32))
 
-    for module in (frame, distractors):
+    for module in (result, distractors):
         monkeypatch.setattr(module, "download", download)
     monkeypatch.setattr(segmenter, "find_device", torch.device)
     monkeypatch.setattr(segmenter, "place", lambda *_: None)

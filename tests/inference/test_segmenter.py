@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from stesa_cli.errors import InputError, StesaError
-from stesa_cli.inference import finetune, frame
+from stesa_cli.inference import finetune, frame, result
 from stesa_cli.inference.config import InferenceConfig
 from stesa_cli.inference.segmenter import Segmenter
 from stesa_cli.model.attention import Memory
@@ -128,8 +128,8 @@ def test_a_mirrored_or_read_only_array_is_a_frame_too(segmenter, recwarn):
     assert not recwarn.list
 
 
-@pytest.mark.parametrize("step", ["guided_upsampling", "_advanced"])
-def test_a_step_that_fails_leaves_the_segmenter_as_it_was(segmenter, monkeypatch, step):
+@pytest.mark.parametrize(("where", "step"), [(result, "guided_upsampling"), (frame, "_advanced")])
+def test_a_step_that_fails_leaves_the_segmenter_as_it_was(segmenter, monkeypatch, where, step):
     segmenter.start(IMAGE, LABELS)
     segmenter.step(IMAGE)
     before = segmenter._track
@@ -138,7 +138,7 @@ def test_a_step_that_fails_leaves_the_segmenter_as_it_was(segmenter, monkeypatch
         raise ZeroDivisionError
 
     with monkeypatch.context() as broken, pytest.raises(ZeroDivisionError):
-        broken.setattr(frame, step, fail)
+        broken.setattr(where, step, fail)
         segmenter.step(IMAGE[::-1], np.where(LABELS == 3, 9, 0).astype(np.uint8))
     assert segmenter._track is before and segmenter.ids == (3, 7)
     after = segmenter.step(IMAGE)

@@ -8,7 +8,7 @@ import torch
 from stesa_cli.config import SHIPPED
 from stesa_cli.data.flow import clip_flow
 from stesa_cli.inference.config import InferenceConfig
-from stesa_cli.inference.refine import guided_upsampling
+from stesa_cli.inference.refine import assembled, guided_upsampling
 from stesa_cli.inference.segmenter import Segmenter
 from stesa_cli.masks import one_hot
 from stesa_cli.model.attention import Memory, MemoryFrame
@@ -107,7 +107,8 @@ def test_a_clip_in_training_is_what_the_segmenter_sees(changes, entry):
         found = segmenter.step(images[t], new).probabilities
         if t != entry:
             predicted = prediction.logits.softmax(1)[0, 1:]
-            expected = guided_upsampling(predicted[: len(segmenter.ids)], frames[t] / 255)
+            parts = guided_upsampling(predicted[: len(segmenter.ids)], torch.from_numpy(images[t]))
+            expected = assembled(parts, torch.zeros(len(segmenter.ids), 64, 96))
             expected /= expected.sum(0).clamp(min=1)
             torch.testing.assert_close(found[1:], expected, atol=1e-4, rtol=1e-4)
             assert predicted[len(segmenter.ids) :].sum() < 1e-3

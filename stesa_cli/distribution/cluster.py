@@ -3,6 +3,7 @@ only when it is asked for."""
 
 import logging
 import os
+import socket
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 
 from stesa_cli.errors import ConfigError
 
+ANSWER = 10.0  # seconds in which a cluster takes a connection
 STORE = 200 * 2**20  # bytes of the shared memory of a cluster on one machine, where no files travel
 
 
@@ -36,6 +38,9 @@ def cluster(address: str | None) -> Iterator[None]:
     own: dict[str, Any] = {} if address else {"include_dashboard": False, "object_store_memory": STORE}
     with redirect_stdout(StringIO()):  # where Ray tells of every worker that is lost, in many lines; so do we, in one
         try:
+            if address and address != "auto":  # for an address where nobody listens, Ray waits many minutes
+                host, _, port = address.removeprefix("ray://").rpartition(":")
+                socket.create_connection((host, int(port)), ANSWER).close()
             ray.init(address or "local", log_to_driver=False, logging_level=logging.CRITICAL, **own)
         except (OSError, RuntimeError, ValueError) as error:
             why = " ".join(str(error).split())[:200]

@@ -11,8 +11,6 @@ import torch
 from .rays import STORE
 from .tiny import lay_out
 
-# what tests do not name themselves runs on PyTorch: their networks are too many to be converted each
-os.environ.setdefault("STESA_BACKEND", "torch")
 DATA = Path(os.environ.get("STESA_TEST_DATA", Path(__file__).parents[1] / "../shared/data")).resolve()
 
 

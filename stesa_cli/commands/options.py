@@ -32,7 +32,7 @@ FinetuneOption = Annotated[
 WeightsOption = Annotated[str, typer.Option(help="Weights by name or .safetensors file.", show_default="stesa")]
 BackendOption = Annotated[
     Literal["auto", "torch", "openvino"],
-    typer.Option(envvar="STESA_BACKEND", help="What computes the network: auto is OpenVINO on CPUs, else PyTorch."),
+    typer.Option(envvar="STESA_BACKEND", help="What computes the network: auto is PyTorch; OpenVINO is on trial."),
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 

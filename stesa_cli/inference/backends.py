@@ -14,24 +14,20 @@ from stesa_cli.model.network import Network
 from stesa_cli.runtime import autocast_dtype, resolved
 
 
-def find_backend(network: Network, config: InferenceConfig) -> tuple[Backend, str]:
-    """What runs a network that is on its device, and a note where that is the second choice, or nothing. Raises
-    ConfigError where what is asked for by name cannot run."""
+def find_backend(network: Network, config: InferenceConfig) -> Backend:
+    """What runs a network that is on its device. Raises ConfigError where what is asked for by name cannot run."""
     name = config.backend
     if name == "auto":
         name = cast(BackendName, os.environ.get("STESA_BACKEND", "auto"))
-    note = ""
-    if name == "openvino" or (name == "auto" and network.device.type == "cpu"):
+    if name == "openvino":
         try:
             from stesa_cli.inference.openvino import OpenVINO
 
-            return OpenVINO(network, resolved(network.device, config.precision)), ""
+            return OpenVINO(network, resolved(network.device, config.precision))
         except Exception as error:  # whatever a runtime of another project raises
-            note = f"OpenVINO cannot be used ({str(error).partition(chr(10))[0]})"
-            if name == "openvino":
-                raise ConfigError(note, "backend", "use --backend torch") from error
-    note = note and f"{note}: PyTorch computes the network, at half the speed"
-    return cast_once(network, autocast_dtype(network.device, config.precision)), note
+            what = f"OpenVINO cannot be used ({str(error).partition(chr(10))[0]})"
+            raise ConfigError(what, "backend", "use --backend torch, or pip install 'stesa-cli[openvino]'") from error
+    return cast_once(network, autocast_dtype(network.device, config.precision))
 
 
 def cast_once(network: Network, dtype: torch.dtype | None) -> Network:

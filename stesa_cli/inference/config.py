@@ -20,8 +20,8 @@ class InferenceConfig(Config):
     """How many frames the memory holds, at most; not set, as the network's config says."""
     precision: Precision = "auto"
     backend: BackendName = "auto"
-    """What computes the network; ``auto`` is the environment variable STESA_BACKEND, or else OpenVINO on CPUs, where it
-    is installed, and PyTorch elsewhere."""
+    """What computes the network; ``auto`` is the environment variable STESA_BACKEND, or else PyTorch. OpenVINO is for
+    CPUs, and on trial (see ``inference.openvino``)."""
     crop: bool = True
     """Where frames have to be reduced to ``size``, see the part around small objects."""
     suppress_distractors: bool = True

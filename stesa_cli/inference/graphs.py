@@ -42,14 +42,6 @@ class Graph(nn.Module):
         """Inputs of the right shapes for frames of ``height`` × ``width``, multiples of 32: zeros."""
         raise NotImplementedError
 
-    def shapes(self, height: int, width: int) -> list[list[int]]:
-        """Of the inputs for frames of ``height`` × ``width``: -1 where the length may change."""
-        shapes = [list(each.shape) for each in self.example(height, width)]
-        for shape, changing in zip(shapes, self.DYNAMIC.values(), strict=True):
-            for dimension in changing:
-                shape[dimension] = -1
-        return shapes
-
 
 class Encode(Graph):
     """``Network.encode``: the image (1, 3, H, W) -> the skips, coarse to fine, the stride-16 map and its key."""

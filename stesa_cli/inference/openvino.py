@@ -1,4 +1,5 @@
-"""OpenVINO runs the network's graphs on a CPU, two to three times as fast as PyTorch does."""
+"""OpenVINO runs the network's graphs on a CPU, two to three times as fast as PyTorch does. On trial: with its
+version 2026.4 glibc finds the heap overrun (MALLOC_CHECK_=3) when a process ends, and long ones have crashed."""
 
 import atexit
 import hashlib
@@ -34,7 +35,7 @@ class OpenVINO(Backend):
     which take one object after another, PyTorch does the rest. ``precision`` is not ``auto``.
 
     Graphs hold for frames of all sizes and any number of objects. They are kept in the user's cache folder, for a
-    network's weights, and compiled for each size (there, too): the first use of a network takes seconds."""
+    network's weights, and so are the compiled ones: the first use of a network takes seconds."""
 
     name = "openvino"
 
@@ -50,15 +51,15 @@ class OpenVINO(Backend):
         kinds: list[type[Graph]] = [Encode, Decode, Write] if self.config.objects == "together" else [Encode]
         self._graphs = {kind: kind(network).eval() for kind in kinds}
         self._files = {kind: _converted(graph) for kind, graph in self._graphs.items()}
-        self._compiled: dict[tuple[type[Graph], int, int], Any] = {}
-        self._given: dict[tuple[type[Graph], int, int], list[np.ndarray]] = {}
+        self._compiled: dict[type[Graph], Any] = {}
+        self._given: dict[type[Graph], list[np.ndarray]] = {}
 
     @property
     def device(self) -> torch.device:
         return self.network.device
 
     def encode(self, images: Tensor) -> Features:
-        found = self._run(Encode, images.shape[2:], images)
+        found = self._run(Encode, images)
         skips, (middle, *key) = found[: len(self.network.skips)], found[len(self.network.skips) :]
         if Decode not in self._graphs:  # PyTorch goes on, under autocast
             middle, *skips = (each.to(self._dtype) for each in (middle, *skips))
@@ -74,28 +75,22 @@ class OpenVINO(Backend):
         hidden = zeros[7:11] if state.hidden is None else [level for [level] in state.hidden]
         readout = cast(Tensor, self.network.read(features, state))  # PyTorch's attention is the faster one
         given = [*features.skips, state.masks, state.present, *hidden, readout, zeros[-1] if cues is None else cues]
-        found = self._run(Decode, size, *given)
+        found = self._run(Decode, *given)
         return found[0], (), [[level] for level in found[1:]]
 
     def written(self, features: Features, masks: Tensor, others: Tensor) -> Tensor:
         if Write not in self._graphs:
             return self.network.written(features, masks, others)
-        size = torch.Size(4 * side for side in masks.shape[2:])
-        return self._run(Write, size, features.middle, masks, others)[0].to(self._dtype)
+        return self._run(Write, features.middle, masks, others)[0].to(self._dtype)
 
-    def _run(self, kind: type[Graph], size: torch.Size, *inputs: Tensor) -> list[Tensor]:
-        """Tensors through the graph of frames of ``size`` (H, W)."""
-        height, width = size
-        if (kind, height, width) not in self._compiled:
-            core = openvino.Core()
-            read = core.read_model(self._files[kind])
-            read.reshape(dict(zip(read.inputs, self._graphs[kind].shapes(height, width), strict=True)))
-            compiled = core.compile_model(read, "CPU", self._options)
-            self._compiled[kind, height, width] = compiled.create_infer_request()
-        request = self._compiled[kind, height, width]
+    def _run(self, kind: type[Graph], *inputs: Tensor) -> list[Tensor]:
+        """Tensors through a graph., compiled for frames of all sizes."""
+        if kind not in self._compiled:
+            compiled = openvino.Core().compile_model(self._files[kind], "CPU", self._options)
+            self._compiled[kind] = compiled.create_infer_request()
         # not copied, so they must be there as long as the request knows of them
-        self._given[kind, height, width] = given = [each.float().contiguous().numpy() for each in inputs]
-        found = request.infer(given, share_inputs=True)
+        self._given[kind] = given = [each.float().contiguous().numpy() for each in inputs]
+        found = self._compiled[kind].infer(given, share_inputs=True)
         return [torch.from_numpy(found[output]) for output in range(len(found))]
 
 

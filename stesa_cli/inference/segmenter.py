@@ -47,7 +47,6 @@ class Segmenter:
         self.network = self._loaded = network.eval()
         place(network, self.device)
         self.backend: Backend | None = None
-        self.notes: list[str] = []
         memory = network.config.memory
         self.max_mem_frames = self.config.max_mem_frames or (memory.max_mem_frames if memory else 0)
         self._finetuned: dict[str, Tensor] = {}
@@ -178,8 +177,7 @@ class Segmenter:
 
     def _see(self, given: "_Given", last: np.ndarray | None, crop: Crop | None, near: Box | None) -> Seen:
         if self.backend is None:
-            self.backend, note = find_backend(self.network, self.config)
-            self.notes = [note] if note else []
+            self.backend = find_backend(self.network, self.config)
         backend, image = self.backend, given.frame.image
         return self._fitted(lambda: see(backend, self.config, image, given.labels, given.prompted, last, crop, near))
 

@@ -90,7 +90,7 @@ class Snapper:
                 weights, config, device = self._asked
                 network = load_network(weights)[0].eval()
                 place(network, find_device(device))
-                self._backend = find_backend(network, config)[0]
+                self._backend = find_backend(network, config)
             scale = min(1.0, SIDE / max(frame.image.shape[:2]))
             small = cv2.resize(frame.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
             seen = see(self._backend, self._config, frame.image, None, (), None, None, None)

@@ -141,7 +141,7 @@ def test_the_model_runs_and_is_scored(given, tiny, tmp_path):
     assert made == json.loads((masks / "made.json").read_text())
     assert (made["version"], made["weights"]) == (__version__, str(tiny))
     assert made["inference"].pop("precision") in ("bf16", "fp32")
-    expected = InferenceConfig(size=32, finetune=False, backend="torch").model_dump(exclude={"precision"})
+    expected = InferenceConfig(size=32, finetune=False).model_dump(exclude={"precision"})
     assert made["inference"] == expected
     evaluate(*given[:4], "--predictions", masks, "--output", "again.json")
     assert json.loads((tmp_path / "again.json").read_text()) == first  # of masks that are given nothing is known

@@ -159,7 +159,8 @@ class _View:
     def frames(self, task: "Task", place: str, done: int) -> None:
         self._count(task, done)
         if task.output not in self._rows and len(self._rows) < ROWS:
-            self._rows[task.output] = self._bars.add_task(f"{printable(task.name)} ({place})")
+            title = f"{printable(task.name)} ({place})"
+            self._rows[task.output] = self._bars.add_task(title, total=task.frames or None)
         if (row := self._rows.get(task.output)) is not None:
             self._bars.update(row, completed=done, total=max(done, task.frames) or None)
 

@@ -76,7 +76,7 @@ def wait(device: torch.device) -> None:
 
 def operations(images: list[np.ndarray], labels: np.ndarray, config: InferenceConfig, args: argparse.Namespace) -> int:
     """Of the step of a frame on PyTorch."""
-    segmenter = Segmenter.load(args.weights, config.model_copy(update={"backend": "torch"}), args.device)
+    segmenter = Segmenter.load(args.weights, config, args.device)
     segmenter.start(images[0], labels)
     for image in images[1:WARM_UP]:
         segmenter.step(image)

@@ -63,7 +63,7 @@ def score(
     quality: QualityOption = None,
     adapt: AdaptOption = None,
     device: DeviceOption = "auto",
-    backend: BackendOption = "auto",
+    backend: BackendOption = "torch",
     masks_dir: Annotated[
         Path | None, typer.Option(help="Folder for the model's masks.", show_default="DATASET-YEAR-SPLIT_stesa")
     ] = None,

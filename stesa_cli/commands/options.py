@@ -31,8 +31,7 @@ FinetuneOption = Annotated[
 ]
 WeightsOption = Annotated[str, typer.Option(help="Weights by name or .safetensors file.", show_default="stesa")]
 BackendOption = Annotated[
-    Literal["auto", "torch", "openvino"],
-    typer.Option(envvar="STESA_BACKEND", help="What computes the network: auto is PyTorch; OpenVINO is on trial."),
+    Literal["torch", "openvino"], typer.Option(help="What computes the network; openvino, on CPUs, is on trial.")
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 
@@ -55,7 +54,7 @@ def inference_config(
     size: int | None,
     finetune: bool | None,
     precision: "Precision" = "auto",
-    backend: "BackendName" = "auto",
+    backend: "BackendName" = "torch",
     quality: Literal["fast", "default", "best"] | None = None,
     adapt: float | None = None,
 ) -> "InferenceConfig":

@@ -84,7 +84,7 @@ def segment(
     weights: WeightsOption = "stesa",
     device: DeviceOption = "auto",
     precision: Annotated[Literal["auto", "bf16", "fp16", "fp32"], typer.Option(help="Arithmetic.")] = "auto",
-    backend: BackendOption = "auto",
+    backend: BackendOption = "torch",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results in the output folder.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with runs that were interrupted.")] = False,
     allow_truncated: Annotated[

@@ -48,7 +48,7 @@ def studio(
     pattern: Annotated[str, typer.Option(help="Which files of a folder are its frames, such as '*.jpg'.")] = "*",
     weights: WeightsOption = "stesa",
     device: DeviceOption = "auto",
-    backend: BackendOption = "auto",
+    backend: BackendOption = "torch",
     host: Annotated[
         str, typer.Option(help="Address to listen on. Others than this machine's own can be reached from outside.")
     ] = "127.0.0.1",

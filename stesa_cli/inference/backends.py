@@ -1,14 +1,12 @@
 """Which backend computes a network."""
 
-import os
 from copy import deepcopy
-from typing import cast
 
 import torch
 from torch import nn
 
 from stesa_cli.errors import ConfigError
-from stesa_cli.inference.config import BackendName, InferenceConfig
+from stesa_cli.inference.config import InferenceConfig
 from stesa_cli.model.backend import Backend
 from stesa_cli.model.network import Network
 from stesa_cli.runtime import autocast_dtype, resolved
@@ -16,10 +14,9 @@ from stesa_cli.runtime import autocast_dtype, resolved
 
 def find_backend(network: Network, config: InferenceConfig) -> Backend:
     """What runs a network that is on its device. Raises ConfigError where what is asked for by name cannot run."""
-    name = config.backend
-    if name == "auto":
-        name = cast(BackendName, os.environ.get("STESA_BACKEND", "auto"))
-    if name == "openvino":
+    if config.backend == "openvino":
+        if network.device.type != "cpu":
+            raise ConfigError("OpenVINO computes on CPUs", "backend", "use --device cpu, or --backend torch")
         try:
             from stesa_cli.inference.openvino import OpenVINO
 

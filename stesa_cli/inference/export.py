@@ -82,7 +82,7 @@ def export_openvino(network: Network, folder: Path, on_graph: Callable[[str], No
     try:
         from stesa_cli.inference.openvino import save
     except ImportError as error:
-        raise ConfigError("needs openvino", "export to OpenVINO", "pip install openvino") from error
+        raise ConfigError("needs openvino", "export to OpenVINO", 'pip install "stesa-cli[openvino]"') from error
     with _new(folder) as new:
         for kind in _kinds(network):
             on_graph(kind.__name__.lower())

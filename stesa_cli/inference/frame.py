@@ -103,7 +103,8 @@ def see(
     if network.device.type != "cpu":
         shown = shown.float()  # 8 bits are reduced faster, but on CPUs only
     with autocast(network.device, config.precision):
-        features = network.encode(resized(shown, size).float() / 255)
+        shown = (resized(shown, size).float() / 255).contiguous(memory_format=torch.channels_last)
+        features = network.encode(shown)
     return Seen(image, labels, prompted, crop, box, now, pixels, features, flow)
 
 

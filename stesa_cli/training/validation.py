@@ -28,7 +28,7 @@ def mean_region_similarity(network: Network, sequences: list[VideoSequence]) -> 
     data set one part of the mean, however many sequences it has; and what is wrong with the sequences that cannot be
     read. Raises InputError when none can."""
     training = network.training
-    config = InferenceConfig(size=SIZE, finetune=False, backend="torch")
+    config = InferenceConfig(size=SIZE, finetune=False)
     segmenter = Segmenter(network, config, device=str(network.device))
     means: dict[Path, list[float]] = defaultdict(list)
     unreadable: list[str] = []

@@ -17,7 +17,7 @@ from stesa_cli.files import write_text
 from stesa_cli.segmentation.job import SegmentJob, segment_video
 from stesa_cli.segmentation.mask_options import parse_mask_option
 from stesa_cli.segmentation.results import OVERWRITE, REPORT, check_room, clear, is_finished
-from stesa_cli.video.declared import declared
+from stesa_cli.segmentation.run import open_source
 
 Row = dict[str, Any]
 COLUMNS = ("video", "output", "frames", "objects", "lost_objects", "confidence", "seconds", "error")
@@ -101,7 +101,11 @@ def plan(
 
     def task(job: SegmentJob) -> SegmentTask:
         assert isinstance(job.video, Path)
-        frames, pixels = declared(job.video, job.pattern)
+        try:
+            with open_source(job) as reader:
+                frames, pixels = reader.frame_count or 0, reader.width * reader.height
+        except StesaError:  # its worker tells of it
+            frames, pixels = 0, 0
         frames = min(frames, job.frames or frames)
         masks = (parse_mask_option(text)[1] for text in job.masks)
         inputs = (job.video, *(path for path in masks if path.exists()))

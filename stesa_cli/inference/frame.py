@@ -20,6 +20,7 @@ from stesa_cli.model.backend import Backend
 from stesa_cli.model.network import MULTIPLE
 from stesa_cli.model.state import Features, Prediction, State
 from stesa_cli.runtime import autocast, upload
+from stesa_cli.video.reading import Frame
 
 ENLARGED = 2.0
 """How many times its size the network sees a frame at, at most."""
@@ -53,12 +54,19 @@ class Track:
 
 
 @dataclass(frozen=True, eq=False)
+class Given:
+    """A frame, and the user's masks in it."""
+
+    frame: Frame
+    labels: np.ndarray | None = None  # (H, W) uint8: the whole masks of the ``prompted`` objects
+    prompted: Sequence[int] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class Seen:
     """A frame as the network sees it, whatever the masks before it are."""
 
-    image: np.ndarray  # (H, W, 3) uint8 RGB
-    labels: np.ndarray | None  # (H, W) uint8: the whole masks of the ``prompted`` objects
-    prompted: Sequence[int]
+    given: Given
     crop: Crop
     box: Box | None  # around the prompted objects
     grey: np.ndarray  # (H, W) uint8
@@ -81,15 +89,14 @@ class Tracked:
 def see(
     network: Backend,
     config: InferenceConfig,
-    image: np.ndarray,
-    labels: np.ndarray | None,
-    prompted: Sequence[int],
+    given: Given,
     last: np.ndarray | None,
     crop: Crop | None,
     near: Box | None,
 ) -> Seen:
-    """First: a frame (H, W, 3) uint8 RGB, with the label map that is given with it, after one in grey (H, W) uint8 that
-    was seen through ``crop``. ``near`` is a box around the objects two frames before, and those prompted since."""
+    """First: a frame, after one in grey (H, W) uint8 that was seen through ``crop``. ``near`` is a box around the
+    objects two frames before, and those prompted since."""
+    image, labels = given.frame.image, given.labels
     frame, box = image.shape[:2], None
     if labels is not None:
         box = whole(frame).box((labels > 0) & (labels != VOID))
@@ -105,23 +112,23 @@ def see(
     with autocast(network.device, config.precision):
         shown = (resized(shown, size).float() / 255).contiguous(memory_format=torch.channels_last)
         features = network.encode(shown)
-    return Seen(image, labels, prompted, crop, box, now, pixels, features, flow)
+    return Seen(given, crop, box, now, pixels, features, flow)
 
 
 @torch.inference_mode()
 def follow(network: Backend, config: InferenceConfig, track: Track, seen: Seen, max_mem_frames: int) -> Tracked:
     """Second: the masks of a frame after those of ``track``."""
     track = _recropped(track, seen.crop)
-    ids = (*track.ids, *(i for i in seen.prompted if i not in track.ids))
+    ids = (*track.ids, *(i for i in seen.given.prompted if i not in track.ids))
     with autocast(network.device, config.precision):
         decoded = [network.decode(seen.features, group.state, seen.flow) for group in track.groups]
     logits, usual = _filtered(seen.features, track, decoded, seen.flow, config)
     together = soft_aggregation(logits).softmax(1)[:, 1:]
     masks = together if network.config.aggregate else logits.sigmoid()
-    if seen.labels is not None:
-        shown = seen.crop.of(seen.labels)
-        masks = overruled(masks, shown, ids, seen.prompted)
-        for i in seen.prompted:
+    if seen.given.labels is not None:
+        shown = seen.crop.of(seen.given.labels)
+        masks = overruled(masks, shown, ids, seen.given.prompted)
+        for i in seen.given.prompted:
             small = cv2.resize((shown == i).astype(np.float32), masks.shape[:1:-1], interpolation=cv2.INTER_AREA)
             usual[i] = usual_area(small > 0.5)
     with autocast(network.device, config.precision):
@@ -201,7 +208,7 @@ def _advanced(
         return masks[:, first : first + len(members)]
 
     for group, state in zip(track.groups, states, strict=True):
-        corrected = not set(seen.prompted).isdisjoint(group.ids)
+        corrected = not set(seen.given.prompted).isdisjoint(group.ids)
         groups.append(Group(group.ids, network.advance(seen.features, state, of(group.ids), present, corrected)))
     new = ids[len(track.ids) :]
     for members in (new[at : at + CHUNK] for at in range(0, len(new), CHUNK)):

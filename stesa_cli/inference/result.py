@@ -43,19 +43,20 @@ class FrameResult:
 def show(config: InferenceConfig, tracked: Tracked) -> FrameResult:
     """Third: the masks of a frame at its full size. From the device come label map and confidence in one piece."""
     seen, ids, small = tracked.seen, tracked.ids, tracked.masks
-    frame, size = seen.image.shape[:2], seen.pixels.shape[:2]
+    shown = seen.given.frame
+    frame, size = shown.image.shape[:2], seen.pixels.shape[:2]
     every = slice(0, size[0]), slice(0, size[1])
     parts = guided_upsampling(small[0], seen.pixels) if config.refine else [Part(0, *every, resized(small, size)[0])]
-    if seen.labels is not None:
+    if seen.given.labels is not None:
         full = assembled(parts, small.new_zeros(1, len(ids), *size)[0])
-        parts = [Part(0, *every, overruled(full[None], seen.crop.of(seen.labels), ids, seen.prompted)[0])]
+        parts = [Part(0, *every, overruled(full[None], seen.crop.of(seen.given.labels), ids, seen.given.prompted)[0])]
     labels, confidence = np.zeros(frame, np.uint8), np.full(frame, 255, np.uint8)
     if parts:
         rows, columns = (_hull([getattr(part, side) for part in parts]) for side in ("rows", "columns"))
         found, sure = download(_best(parts, rows, columns))
         seen.crop.of(labels)[rows, columns] = np.array([0, *ids], np.uint8)[found]
         seen.crop.of(confidence)[rows, columns] = sure
-    return FrameResult(tracked.track.frames - 1, 0.0, seen.image, ids, labels, confidence, seen.crop, tuple(parts))
+    return FrameResult(shown.index, shown.time, shown.image, ids, labels, confidence, seen.crop, tuple(parts))
 
 
 def _hull(parts: list[slice]) -> slice:

@@ -20,7 +20,7 @@ from stesa_cli.inference import finetune
 from stesa_cli.inference.backends import find_backend
 from stesa_cli.inference.config import InferenceConfig
 from stesa_cli.inference.crop import Box, Crop, union, whole
-from stesa_cli.inference.frame import Group, Seen, Track, Tracked, follow, see
+from stesa_cli.inference.frame import Given, Group, Seen, Track, Tracked, follow, see
 from stesa_cli.inference.result import FrameResult, show
 from stesa_cli.masks import object_ids
 from stesa_cli.model.attention import Memory, MemoryFrame
@@ -83,9 +83,9 @@ class Segmenter:
         ``on_finetune`` hears the steps done and how many there are. Raises as ``finetune`` and ``step`` do."""
         ask = prompts.get if isinstance(prompts, Mapping) else None
 
-        def given() -> Iterator[_Given]:
+        def given() -> Iterator[Given]:
             for frame in frames:
-                yield _Given(frame, ask(frame.index) if ask else prompts(frame))  # type: ignore[operator]
+                yield _given(frame, ask(frame.index) if ask else prompts(frame))  # type: ignore[operator]
 
         every = given()
         for one in every:
@@ -97,13 +97,13 @@ class Segmenter:
             nothing, crop = np.zeros(one.frame.image.shape[:2], np.uint8), whole(one.frame.image.shape)
             yield FrameResult(one.frame.index, one.frame.time, one.frame.image, (), nothing, ~nothing, crop, ())
 
-    def _overlapping(self, first: "_Given", others: Iterator["_Given"]) -> Iterator[FrameResult]:
+    def _overlapping(self, first: Given, others: Iterator[Given]) -> Iterator[FrameResult]:
         """The results of frames. While the objects are followed in one, a thread shows the one before and sees the one
         after it; what they come to is the same as in single steps."""
         error: Exception | None = None
-        one: _Given | None = first
+        one: Given | None = first
         tracked: Tracked | None = None
-        before, self._newest = first, self._track
+        self._newest = self._track
         seen: Seen | None = self._see(first, self._track.last, self._track.crop, self._track.near)
         while one is not None and seen is not None:
             following = None
@@ -115,14 +115,16 @@ class Segmenter:
             followed = self._follow(seen)
             done, seen = beside.result()
             if done:
-                yield self._done(*done, before)
-            before, one, tracked = one, following, followed
-        yield self._done(*self._shown(cast(Tracked, tracked)), before)
+                result, self._track = done
+                yield result
+            one, tracked = following, followed
+        result, self._track = self._shown(cast(Tracked, tracked))
+        yield result
         if error:
             raise error
 
     def _beside(
-        self, tracked: Tracked | None, seen: Seen, following: "_Given | None"
+        self, tracked: Tracked | None, seen: Seen, following: Given | None
     ) -> tuple[tuple[FrameResult, Track] | None, Seen | None]:
         """Show a frame where there is one, and see the one after that which is ``seen``."""
         done = self._shown(tracked) if tracked else None
@@ -168,18 +170,19 @@ class Segmenter:
         ``labels`` (H, W) uint8 gives the whole masks of some objects in this frame: they are taken as they are, new ids
         become new objects. An error leaves the Segmenter as it was. Raises InputError when the label map has another
         size than the frame, or no object; StesaError when the GPU is too small."""
-        given = _Given(Frame(image, self._track.frames, 0.0), labels)
+        given = _given(Frame(image, self._track.frames, 0.0), labels)
         if not self.ids and not given.prompted:
             raise RuntimeError("the first step needs a label map")
         self._newest = self._track
         seen = self._see(given, self._track.last, self._track.crop, self._track.near)
-        return self._done(*self._shown(self._follow(seen)), given)
+        result, self._track = self._shown(self._follow(seen))
+        return result
 
-    def _see(self, given: "_Given", last: np.ndarray | None, crop: Crop | None, near: Box | None) -> Seen:
+    def _see(self, given: Given, last: np.ndarray | None, crop: Crop | None, near: Box | None) -> Seen:
         if self.backend is None:
             self.backend = find_backend(self.network, self.config)
-        backend, image = self.backend, given.frame.image
-        return self._fitted(lambda: see(backend, self.config, image, given.labels, given.prompted, last, crop, near))
+        backend = self.backend
+        return self._fitted(lambda: see(backend, self.config, given, last, crop, near))
 
     def _follow(self, seen: Seen) -> Tracked:
         """The objects in the frame after that of the newest track."""
@@ -193,10 +196,6 @@ class Segmenter:
         result = self._fitted(lambda: show(self.config, tracked))
         box = whole(result.labels.shape).box(result.labels > 0)
         return result, replace(tracked.track, box=box, near=union([self._track.box, tracked.seen.box]))
-
-    def _done(self, result: FrameResult, track: Track, given: "_Given") -> FrameResult:
-        self._track = track
-        return replace(result, index=given.frame.index, time=given.frame.time)
 
     def _fitted(self, stage: Callable[[], Stage]) -> Stage:
         """What a stage comes to, with as large a memory as the GPU has room for."""
@@ -250,12 +249,9 @@ class Segmenter:
         return notes
 
 
-class _Given:
-    """A frame, its prompt, and the ids of that. Raises InputError as ``Segmenter.step``."""
-
-    def __init__(self, frame: Frame, labels: np.ndarray | None) -> None:
-        self.frame, self.labels = frame, labels
-        self.prompted = [] if labels is None else _checked(frame.image, labels)
+def _given(frame: Frame, labels: np.ndarray | None) -> Given:
+    """A frame and its prompt. Raises InputError as ``Segmenter.step``."""
+    return Given(frame, labels, [] if labels is None else _checked(frame.image, labels))
 
 
 def _checked(image: np.ndarray, labels: np.ndarray) -> list[int]:

@@ -17,7 +17,7 @@ from scipy.sparse.csgraph import dijkstra
 from stesa_cli.checkpoint import load_network
 from stesa_cli.inference.backends import find_backend
 from stesa_cli.inference.config import InferenceConfig
-from stesa_cli.inference.frame import Seen, see
+from stesa_cli.inference.frame import Given, Seen, see
 from stesa_cli.inference.refine import assembled, guided_upsampling
 from stesa_cli.runtime import autocast, find_device, place
 from stesa_cli.studio.marks import Asked, Mark, drawn
@@ -93,7 +93,7 @@ class Snapper:
                 self._backend = find_backend(network, config)
             scale = min(1.0, SIDE / max(frame.image.shape[:2]))
             small = cv2.resize(frame.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-            seen = see(self._backend, self._config, frame.image, None, (), None, None, None)
+            seen = see(self._backend, self._config, Given(frame), None, None, None)
             self._pictures[frame.index] = _Picture(small, _costs(small), seen)
             while len(self._pictures) > KEPT:
                 self._pictures.popitem(last=False)

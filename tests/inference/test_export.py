@@ -11,6 +11,7 @@ from stesa_cli.checkpoint import save
 from stesa_cli.cli import app
 from stesa_cli.inference import frame, openvino
 from stesa_cli.inference.config import InferenceConfig
+from stesa_cli.video.reading import Frame
 
 from ..networks import tiny_weights
 from .test_openvino import TOGETHER, network, video
@@ -39,10 +40,10 @@ def test_the_example_does_what_the_segmenter_does(weights, tmp_path, monkeypatch
     config = InferenceConfig(size=96, precision="fp32", crop=False, suppress_distractors=False)
     same, track, expected = network(TOGETHER), frame.Track(), []
     for t, picture in enumerate(frames):
-        given = (None, []) if t else (labels, [1, 2])
-        track = frame.follow(
-            same, config, track, frame.see(same, config, picture, *given, track.last, None, None), 2
-        ).track
+        shown = Frame(picture, t, 0.0)
+        given = frame.Given(shown) if t else frame.Given(shown, labels, [1, 2])
+        seen = frame.see(same, config, given, track.last, None, None)
+        track = frame.follow(same, config, track, seen, 2).track
         expected.append(track.groups[0].state.masks[0])
     for name, array in (("frames", np.stack(frames)), ("first", labels)):
         np.save(tmp_path / f"{name}.npy", array)

@@ -33,7 +33,7 @@ def segmenter():
 def prompts(segmenter, monkeypatch):
     """What the segmenter is given with each frame that it segments, in order."""
     given, follow = [], segmenter._follow
-    monkeypatch.setattr(segmenter, "_follow", lambda seen: (given.append(seen.labels), follow(seen))[1])
+    monkeypatch.setattr(segmenter, "_follow", lambda seen: (given.append(seen.given.labels), follow(seen))[1])
     return given
 
 

@@ -13,7 +13,6 @@ from stesa_cli.commands.console import console, progress, table, warn
 from stesa_cli.commands.many import RayOption, WorkersOption, predict_many
 from stesa_cli.commands.options import (
     AdaptOption,
-    BackendOption,
     DeviceOption,
     FinetuneOption,
     PresetOption,
@@ -63,7 +62,6 @@ def score(
     quality: QualityOption = None,
     adapt: AdaptOption = None,
     device: DeviceOption = "auto",
-    backend: BackendOption = "torch",
     masks_dir: Annotated[
         Path | None, typer.Option(help="Folder for the model's masks.", show_default="DATASET-YEAR-SPLIT_stesa")
     ] = None,
@@ -129,7 +127,7 @@ def score(
         from stesa_cli.data.check import require_sound
 
         require_sound(benchmark.sequences)
-        options = inference_config(preset, size, finetune, backend=backend, quality=quality, adapt=adapt)
+        options = inference_config(preset, size, finetune, quality=quality, adapt=adapt)
         asked = benchmark, source, _weights(weights, config), options, device, resume
         made = predict_many(*asked, workers, ray) if workers or ray else _segment(*asked)
     if benchmark.has_truth:

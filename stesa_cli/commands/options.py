@@ -9,7 +9,7 @@ import typer
 from stesa_cli.commands.console import warn
 
 if TYPE_CHECKING:
-    from stesa_cli.inference.config import BackendName, InferenceConfig
+    from stesa_cli.inference.config import InferenceConfig
     from stesa_cli.runtime import Precision
 
 PresetOption = Annotated[
@@ -30,9 +30,6 @@ FinetuneOption = Annotated[
     ),
 ]
 WeightsOption = Annotated[str, typer.Option(help="Weights by name or .safetensors file.", show_default="stesa")]
-BackendOption = Annotated[
-    Literal["torch", "openvino"], typer.Option(help="What computes the network; openvino, on CPUs, is on trial.")
-]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, mps.")]
 
 MAX_RATE = 1000
@@ -43,10 +40,11 @@ AdaptOption = Annotated[float | None, typer.Option(hidden=True, min=0)]
 
 
 def let_idle_threads_sleep() -> None:
-    """Before torch is imported: its OpenMP threads that wait for work spin by default, on cores that decoder, encoder,
-    OpenVINO or others could use, which makes a busy machine many times slower (docs/performance.md). What the user has
-    set in the environment stays."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    """Before torch is imported: its OpenMP threads that wait for work spin by default, for 17 ms, on cores that the
+    decoder, the encoder or others could use, which makes a busy machine many times slower; to sleep at once costs a
+    third on a quiet one (docs/performance.md). So they spin for 0.1 ms. What the user has set in the environment
+    stays."""
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 
 def inference_config(
@@ -54,7 +52,6 @@ def inference_config(
     size: int | None,
     finetune: bool | None,
     precision: "Precision" = "auto",
-    backend: "BackendName" = "torch",
     quality: Literal["fast", "default", "best"] | None = None,
     adapt: float | None = None,
 ) -> "InferenceConfig":
@@ -69,7 +66,7 @@ def inference_config(
     if adapt is not None:
         finetune = adapt > 0 if finetune is None else finetune
         warn(f"--adapt is now --finetune or --no-finetune: taken as --{'' if finetune else 'no-'}finetune")
-    return InferenceConfig.preset(preset, size=size, finetune=finetune, precision=precision, backend=backend)
+    return InferenceConfig.preset(preset, size=size, finetune=finetune, precision=precision)
 
 
 def parse_rate(text: str) -> Fraction:

@@ -11,7 +11,6 @@ from stesa_cli.commands.console import complain, console, interruptible, progres
 from stesa_cli.commands.many import RayOption, WorkersOption, segment_many, summary_folder
 from stesa_cli.commands.options import (
     AdaptOption,
-    BackendOption,
     DeviceOption,
     FinetuneOption,
     PresetOption,
@@ -84,7 +83,6 @@ def segment(
     weights: WeightsOption = "stesa",
     device: DeviceOption = "auto",
     precision: Annotated[Literal["auto", "bf16", "fp16", "fp32"], typer.Option(help="Arithmetic.")] = "auto",
-    backend: BackendOption = "torch",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace results in the output folder.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with runs that were interrupted.")] = False,
     allow_truncated: Annotated[
@@ -113,7 +111,7 @@ def segment(
         raise typer.BadParameter(f"{', '.join(unknown)}: choose among {', '.join(FORMATS)}", param_hint="--save")
     if camera is not None and finetune is None and adapt is None:
         finetune = False  # a camera does not wait
-    config = inference_config(preset, size, finetune, precision, backend, quality, adapt)
+    config = inference_config(preset, size, finetune, precision, quality, adapt)
     sources: list[Path | int] = [camera] if camera is not None else [*find_inputs(videos or [])]
     outputs = outputs_for(sources, output)
     jobs = [

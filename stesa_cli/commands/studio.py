@@ -13,7 +13,6 @@ import typer
 
 from stesa_cli.commands.console import console
 from stesa_cli.commands.options import (
-    BackendOption,
     DeviceOption,
     FinetuneOption,
     PresetOption,
@@ -48,7 +47,6 @@ def studio(
     pattern: Annotated[str, typer.Option(help="Which files of a folder are its frames, such as '*.jpg'.")] = "*",
     weights: WeightsOption = "stesa",
     device: DeviceOption = "auto",
-    backend: BackendOption = "torch",
     host: Annotated[
         str, typer.Option(help="Address to listen on. Others than this machine's own can be reached from outside.")
     ] = "127.0.0.1",
@@ -86,7 +84,7 @@ def studio(
                 folder = outputs_for([video], output)[video]
             else:
                 folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-            config, masks = inference_config(preset, size, finetune, backend=backend), tuple(mask or ())
+            config, masks = inference_config(preset, size, finetune), tuple(mask or ())
             asked = SegmentJob(
                 video, masks, folder, rate=parse_rate(rate), pattern=pattern, config=config, weights=weights
             )

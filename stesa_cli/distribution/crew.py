@@ -69,7 +69,7 @@ class Crew:
         self._agreed = {VERSION: __version__, **model.agreed()}
         threads = {"OMP_NUM_THREADS": str(share.threads), "OPENCV_FOR_THREADS_NUM": str(share.threads)}
         # waiting threads sleep, and freed memory is kept, as on the command line (see ``cli.keep_freed_memory``)
-        keep = {"OMP_WAIT_POLICY": "passive", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
+        keep = {"GOMP_SPINCOUNT": "2000", "MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**31 - 1)}
         options: dict[str, Any] = {"num_cpus": share.threads, "num_gpus": int(share.gpu), "max_restarts": 0}
         options |= {"concurrency_groups": {"watch": 2}, "runtime_env": {"env_vars": {**threads, **keep}}}
         self._kind = ray.remote(**options)(Worker)

@@ -8,7 +8,6 @@ from stesa_cli.config import Config
 from stesa_cli.runtime import Precision
 
 Preset = Literal["fast", "default"]
-BackendName = Literal["torch", "openvino"]
 
 
 class InferenceConfig(Config):
@@ -19,8 +18,6 @@ class InferenceConfig(Config):
     max_mem_frames: int | None = Field(None, ge=1)
     """How many frames the memory holds, at most; not set, as the network's config says."""
     precision: Precision = "auto"
-    backend: BackendName = "torch"
-    """What computes the network; OpenVINO is for CPUs, and on trial (see ``inference.openvino``)."""
     crop: bool = True
     """Where frames have to be reduced to ``size``, see the part around small objects."""
     suppress_distractors: bool = True

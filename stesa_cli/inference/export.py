@@ -3,6 +3,7 @@
 import json
 import shutil
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,13 +81,21 @@ def export_openvino(network: Network, folder: Path, on_graph: Callable[[str], No
     """Write the graphs for frames of all sizes as ``folder/<graph>.xml`` and ``.bin``. Raises ConfigError and
     OutputError as ``export_onnx``."""
     try:
-        from stesa_cli.inference.openvino import save
+        import openvino
+        from openvino.frontend import FrontEndManager
+        from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
     except ImportError as error:
-        raise ConfigError("needs openvino", "export to OpenVINO", 'pip install "stesa-cli[openvino]"') from error
-    with _new(folder) as new:
+        raise ConfigError("needs openvino", "export to OpenVINO", 'pip install "stesa-cli[export]"') from error
+    with _new(folder) as new, warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")  # that this way of tracing is old, and about shapes that are always the same
         for kind in _kinds(network):
             on_graph(kind.__name__.lower())
-            save(kind(network).eval(), new / f"{kind.__name__.lower()}.xml")
+            graph = kind(network).eval()
+            # has the weights, until all is written
+            decoder = TorchScriptPythonDecoder(torch.jit.trace(graph, graph.example(64, 96), check_trace=False))
+            frontend = FrontEndManager().load_by_framework("pytorch")
+            model = frontend.convert(frontend.load(decoder))
+            openvino.save_model(model, new / f"{kind.__name__.lower()}.xml", compress_to_fp16=False)
 
 
 def _kinds(network: Network) -> tuple[type[Graph], ...]:

@@ -16,8 +16,7 @@ from stesa_cli.inference.config import InferenceConfig
 from stesa_cli.inference.crop import Box, Crop, around, union, whole
 from stesa_cli.inference.distractors import FilterContext, suppress_distractors, usual_area
 from stesa_cli.masks import VOID, soft_aggregation
-from stesa_cli.model.backend import Backend
-from stesa_cli.model.network import MULTIPLE
+from stesa_cli.model.network import MULTIPLE, Network
 from stesa_cli.model.state import Features, Prediction, State
 from stesa_cli.runtime import autocast, upload
 from stesa_cli.video.reading import Frame
@@ -87,7 +86,7 @@ class Tracked:
 
 @torch.inference_mode()
 def see(
-    network: Backend,
+    network: Network,
     config: InferenceConfig,
     given: Given,
     last: np.ndarray | None,
@@ -116,7 +115,7 @@ def see(
 
 
 @torch.inference_mode()
-def follow(network: Backend, config: InferenceConfig, track: Track, seen: Seen, max_mem_frames: int) -> Tracked:
+def follow(network: Network, config: InferenceConfig, track: Track, seen: Seen, max_mem_frames: int) -> Tracked:
     """Second: the masks of a frame after those of ``track``."""
     track = _recropped(track, seen.crop)
     ids = (*track.ids, *(i for i in seen.given.prompted if i not in track.ids))
@@ -192,7 +191,7 @@ def overruled(masks: Tensor, labels: np.ndarray, ids: Sequence[int], prompted: S
 
 
 def _advanced(
-    network: Backend,
+    network: Network,
     seen: Seen,
     track: Track,
     states: list[State],

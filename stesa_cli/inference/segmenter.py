@@ -17,17 +17,16 @@ from stesa_cli.checkpoint import load_network
 from stesa_cli.errors import InputError, StesaError
 from stesa_cli.files import atomic
 from stesa_cli.inference import finetune
-from stesa_cli.inference.backends import find_backend
 from stesa_cli.inference.config import InferenceConfig
 from stesa_cli.inference.crop import Box, Crop, union, whole
 from stesa_cli.inference.frame import Given, Group, Seen, Track, Tracked, follow, see
+from stesa_cli.inference.prepared import prepared
 from stesa_cli.inference.result import FrameResult, show
 from stesa_cli.masks import object_ids
 from stesa_cli.model.attention import Memory, MemoryFrame
-from stesa_cli.model.backend import Backend
 from stesa_cli.model.network import MULTIPLE, Network
 from stesa_cli.model.state import State
-from stesa_cli.runtime import find_device, place
+from stesa_cli.runtime import find_device, halved_threads, place
 from stesa_cli.video.reading import Frame
 
 Stage = TypeVar("Stage")
@@ -46,7 +45,7 @@ class Segmenter:
         self.device = find_device(device)
         self.network = self._loaded = network.eval()
         place(network, self.device)
-        self.backend: Backend | None = None
+        self._prepared: Network | None = None
         memory = network.config.memory
         self.max_mem_frames = self.config.max_mem_frames or (memory.max_mem_frames if memory else 0)
         self._finetuned: dict[str, Tensor] = {}
@@ -92,7 +91,8 @@ class Segmenter:
             if one.labels is not None and not self.ids and self.config.finetune and not self._finetuned:
                 self.finetune(one.frame.image, one.labels, on_finetune)
             if one.prompted or self.ids:
-                yield from self._overlapping(one, every)
+                with halved_threads():
+                    yield from self._overlapping(one, every)
                 return
             nothing, crop = np.zeros(one.frame.image.shape[:2], np.uint8), whole(one.frame.image.shape)
             yield FrameResult(one.frame.index, one.frame.time, one.frame.image, (), nothing, ~nothing, crop, ())
@@ -154,7 +154,7 @@ class Segmenter:
         )
 
     def _use(self, finetuned: dict[str, Tensor]) -> None:
-        self.network, self._finetuned, self.backend = self._loaded, finetuned, None
+        self.network, self._finetuned, self._prepared = self._loaded, finetuned, None
         if finetuned:
             self.network = deepcopy(self._loaded)
             self.network.load_state_dict(finetuned, strict=False)
@@ -179,15 +179,15 @@ class Segmenter:
         return result
 
     def _see(self, given: Given, last: np.ndarray | None, crop: Crop | None, near: Box | None) -> Seen:
-        if self.backend is None:
-            self.backend = find_backend(self.network, self.config)
-        backend = self.backend
-        return self._fitted(lambda: see(backend, self.config, given, last, crop, near))
+        if self._prepared is None:
+            self._prepared = prepared(self.network, self.config.precision)
+        network = self._prepared
+        return self._fitted(lambda: see(network, self.config, given, last, crop, near))
 
     def _follow(self, seen: Seen) -> Tracked:
         """The objects in the frame after that of the newest track."""
-        backend = cast(Backend, self.backend)
-        tracked = self._fitted(lambda: follow(backend, self.config, self._newest, seen, self.max_mem_frames))
+        network = cast(Network, self._prepared)
+        tracked = self._fitted(lambda: follow(network, self.config, self._newest, seen, self.max_mem_frames))
         self._newest = tracked.track
         return tracked
 

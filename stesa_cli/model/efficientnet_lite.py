@@ -29,7 +29,7 @@ class EfficientNetLite(nn.Module):
         super().__init__()
         wide, deep = SCALES[name]
         self.stages = LEVELS if fine else LEVELS[1:]
-        self.conv_stem = _convolution(3, STEM, 3, stride=2)
+        self.conv_stem = Convolution(3, STEM, 3, stride=2)
         self.blocks = nn.Sequential()
         before = STEM
         channels = []
@@ -44,7 +44,7 @@ class EfficientNetLite(nn.Module):
         self.channels = tuple(channels[stage] for stage in self.stages)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        x = F.relu6(_same(self.conv_stem, x), inplace=True)
+        x = self.conv_stem(x)
         found = []
         for number, stage in enumerate(self.blocks):
             x = stage(x)
@@ -62,31 +62,35 @@ class _Block(nn.Module):
         inner = channels
         if expands:
             inner *= EXPANSION
-            self.conv_pw = _convolution(channels, inner, 1)
-        self.conv_dw = _convolution(inner, inner, kernel, stride, groups=inner)
-        self.add_module("conv_pwl" if expands else "conv_pw", _convolution(inner, width, 1))
+            self.conv_pw = Convolution(channels, inner, 1)
+        self.conv_dw = Convolution(inner, inner, kernel, stride, groups=inner)
+        self.add_module("conv_pwl" if expands else "conv_pw", Convolution(inner, width, 1, clipped=False))
 
     def forward(self, x: Tensor) -> Tensor:
-        *inner, last = self.children()
         y = x
-        for convolution in inner:
-            y = F.relu6(_same(cast(nn.Conv2d, convolution), y), inplace=True)
-        return x + last(y) if self.adds else last(y)
+        for convolution in self.children():
+            y = convolution(y)
+        return x + y if self.adds else y
 
 
-def _convolution(channels: int, width: int, kernel: int, stride: int = 1, groups: int = 1) -> nn.Conv2d:
-    made = nn.Conv2d(channels, width, kernel, stride, kernel // 2 if stride == 1 else 0, groups=groups)
-    nn.init.normal_(made.weight, std=(2 * groups / (kernel**2 * width)) ** 0.5)
-    nn.init.zeros_(cast(Tensor, made.bias))
-    return made
+class Convolution(nn.Conv2d):
+    """Padded as TensorFlow does: at stride 2, of an even size, one pixel more at the end than at the start
+    (``uneven``). What is ``clipped`` goes through ReLU6."""
 
+    def __init__(
+        self, channels: int, width: int, kernel: int, stride: int = 1, groups: int = 1, clipped: bool = True
+    ) -> None:
+        self.uneven, self.clipped = stride == 2, clipped
+        super().__init__(channels, width, kernel, stride, 0 if self.uneven else kernel // 2, groups=groups)
+        nn.init.normal_(self.weight, std=(2 * groups / (kernel**2 * width)) ** 0.5)
+        nn.init.zeros_(cast(Tensor, self.bias))
 
-def _same(convolution: nn.Conv2d, x: Tensor) -> Tensor:
-    """Padded as TensorFlow does: at stride 2, of an even size, one pixel more at the end than at the start."""
-    if convolution.stride == (2, 2):
-        less = (convolution.kernel_size[0] - 2) // 2
-        x = F.pad(x, (less, less + 1, less, less + 1))
-    return convolution(x)
+    def forward(self, x: Tensor) -> Tensor:
+        if self.uneven:
+            less = (self.kernel_size[0] - 2) // 2
+            x = F.pad(x, (less, less + 1, less, less + 1))
+        x = super().forward(x)
+        return F.relu6(x, inplace=True) if self.clipped else x
 
 
 def _rounded(width: float) -> int:

@@ -1,5 +1,6 @@
 """The whole network, top to bottom: encoder, non-local blocks, skips, recurrent decoder, one step a frame."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, cast
 
@@ -8,14 +9,14 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from stesa_cli.config import Config
-from stesa_cli.model.attention import NonLocalBlock, Pairwise, SpaceTimeNonLocalBlock
-from stesa_cli.model.backend import Backend
-from stesa_cli.model.decoder import Decoder, Reduction
+from stesa_cli.masks import soft_aggregation
+from stesa_cli.model.attention import Memory, MemoryFrame, NonLocalBlock, Pairwise, SpaceTimeNonLocalBlock
+from stesa_cli.model.decoder import Decoder, Reduction, reduce
 from stesa_cli.model.encoder import Encoder
-from stesa_cli.model.motion import MotionPyramid
+from stesa_cli.model.motion import MotionPyramid, relative_motion
 from stesa_cli.model.object_decoder import FINE, ObjectDecoder
 from stesa_cli.model.recurrence import ConvGRU, ConvLSTM
-from stesa_cli.model.state import Features, Hidden, Prediction, State
+from stesa_cli.model.state import OFF, Features, Hidden, Prediction, State
 from stesa_cli.model.unroll import unroll
 
 MULTIPLE = 32
@@ -79,10 +80,9 @@ class ModelConfig(Config):
         return self
 
 
-class Network(nn.Module, Backend):
-    """STESA in PyTorch: frame by frame (see ``Backend``), or, for training, ``forward`` with whole clips."""
-
-    name = "torch"
+class Network(nn.Module):
+    """STESA. Frame by frame: ``start`` with one and the masks of its objects, then ``decode`` and ``advance``; objects
+    that enter later have a state of their own. For training, ``forward`` with whole clips."""
 
     def __init__(self, config: ModelConfig, imagenet: bool = False) -> None:
         super().__init__()
@@ -124,6 +124,7 @@ class Network(nn.Module, Backend):
         return next(self.parameters()).device
 
     def encode(self, images: Tensor) -> Features:
+        """Images (B, 3, H, W) float in [0, 1], RGB, H and W multiples of 32."""
         levels = self.encoder(images)[::-1]
         middle = levels[1]
         if self.nlb_level is not None:
@@ -131,6 +132,47 @@ class Network(nn.Module, Backend):
         skips = [skip(level) for skip, level in zip(self.skips, levels, strict=True)]
         key = self.memory.key(middle) if self.memory else None
         return Features(skips, middle, key)
+
+    def start(
+        self,
+        features: Features,
+        masks: Tensor,
+        valid: Tensor | None = None,
+        present: Tensor | None = None,
+        max_mem_frames: int | None = None,
+    ) -> tuple[Prediction, State]:
+        """The first frame with its prompted masks (B, O, H/2, W/2) in [0, 1]: warms the hidden states up, fills the
+        memory. ``present`` as in ``advance``; ``max_mem_frames`` as in ``Memory``, if not as the config says."""
+        valid = masks.new_ones(masks.shape[:2], dtype=torch.bool) if valid is None else valid
+        present = masks.sum(1, keepdim=True) if present is None else present
+        config = self.config.memory
+        memory = Memory(config.mem_every, max_mem_frames or config.max_mem_frames) if config else None
+        state = self.advance(features, State(masks, valid, present, memory=memory), masks, present, prompted=True)
+        return self.decode(features, state)
+
+    def decode(self, features: Features, state: State, flow: Tensor | None = None) -> tuple[Prediction, State]:
+        """What the frame shows of the objects of ``state``, and that warped to it, with new hidden states; ``flow``
+        (B, 3, h, w) to the frame of ``state``, None for that frame itself or a network without it. ``auxiliary`` of
+        the prediction begins with what motion alone tells, where the network has a say of it."""
+        cues = None
+        if flow is not None and self.config.flow:
+            state, cues = self.moved(state, flow)
+        objects, levels, hidden = self.decoded(features, state, cues)
+        objects = objects.float().masked_fill(~state.valid[..., None, None], OFF)
+        return Prediction(soft_aggregation(objects), objects, levels), replace(state, hidden=hidden)
+
+    def advance(
+        self, features: Features, state: State, masks: Tensor, present: Tensor, prompted: bool = False
+    ) -> State:
+        """Propagate ``masks`` (B, O, H/2, W/2) of this frame, predicted or ``prompted``, to the next, and write them to
+        the memory. ``present`` (B, 1, H/2, W/2) is the sum of the masks of all objects, those of other states too."""
+        state = replace(state, masks=masks, present=present)
+        if state.memory is not None and features.key is not None:
+            fine, others = (reduce(m, 2, "area") for m in (masks, state.others))
+            value = self.written(features, fine, others)
+            memory = state.memory.write(MemoryFrame(state.frames, features.key, value, prompted))
+            state = replace(state, memory=memory)
+        return replace(state, frames=state.frames + 1)
 
     def forward(
         self,
@@ -150,9 +192,18 @@ class Network(nn.Module, Backend):
         Returns the predictions of the frames after the first, each of the objects that entered before it."""
         return unroll(self, frames, masks, prompted, teacher_forcing, flow, flaws)
 
+    def moved(self, state: State, flow: Tensor) -> tuple[State, Tensor | None]:
+        """The state along the ``flow`` (B, 3, h, w) to its frame, and what the decoder sees of the motion
+        (``relative_motion``), (B, O, CUES, H/8, W/8), None for a network that does not ask for it."""
+        state = state.warped(flow[:, :2])
+        asked = self.config.motion or self.config.objects == "together"
+        return state, relative_motion(flow, state.masks, state.present) if asked else None
+
     def decoded(
         self, features: Features, state: State, cues: Tensor | None
     ) -> tuple[Tensor, tuple[Tensor, ...], Hidden]:
+        """Logits (B, O, H/2, W/2) of each object in a frame, those of coarser levels, and the new hidden states.
+        ``state`` and ``cues`` are as ``moved`` gives them."""
         readout, motion = self.read(features, state), cues
         told: tuple[Tensor, ...] = ()
         if self.motion is not None and cues is not None:
@@ -168,6 +219,8 @@ class Network(nn.Module, Backend):
         return readout.unflatten(-1, features.middle.shape[2:])
 
     def written(self, features: Features, masks: Tensor, others: Tensor) -> Tensor:
+        """What the memory keeps of the objects of a frame, (B, N, O, V), N = H/16 · W/16: with their masks, and to each
+        those of all others, (B, O, H/4, W/4) in [0, 1]."""
         return cast(SpaceTimeNonLocalBlock, self.memory).value(features.middle, masks, others)
 
 

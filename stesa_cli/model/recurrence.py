@@ -35,7 +35,7 @@ class ConvGRU(nn.Module):
         self.of_states = nn.Conv2d(hidden * (2 if states == "concat" else 1), gates, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor, spatial: Tensor, temporal: Tensor, cell: Tensor | None) -> tuple[Tensor, None]:
-        gates, current = self.of_input(x).tensor_split([self.of_states.out_channels], 1)
+        gates, current = self.of_input(x).tensor_split([-self.hidden], 1)
         seen = torch.cat([spatial, temporal], 1) if self.states == "concat" else spatial + temporal
         update, *resets = (gates + self.of_states(seen)).sigmoid().split(self.hidden, 1)
         if len(resets) == 1:

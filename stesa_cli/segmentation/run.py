@@ -104,7 +104,6 @@ class Run:
         if (most := self.segmenter.max_mem_frames) < self.max_mem_frames:
             note = f"the GPU has room for a memory of {most} frames only, not {self.max_mem_frames}"
             self.report.notes.append(f"{note}: a smaller --size may be better")
-        self.report.model["backend"] = self.segmenter.backend.name if self.segmenter.backend else None
 
     def _forwards(self, frames: Iterator[Frame]) -> Generator[FrameResult | FrameOutput]:
         """What was done of the first frames, and the results of the others."""

@@ -23,7 +23,7 @@ def export(session: Session, save: tuple[str, ...], on_frame: Callable[[int, int
     job, needs_soft = session.equal_job(save), any(FORMATS[kind].soft for kind in save)
     network, info = load_network(job.weights)
     config = network.config.model_dump()
-    model = {"weights": str(find_weights(job.weights)), "config": config, "info": info, "backend": session.backend}
+    model = {"weights": str(find_weights(job.weights)), "config": config, "info": info}
     end = job.frames or len(session.video)
     with open_source(job) as reader:
         prompts = Prompts(job.masks, (), session.size, names=reader.names)

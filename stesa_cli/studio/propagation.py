@@ -151,7 +151,5 @@ class Propagation:
             finally:
                 with suppress(OSError):
                     session.seen |= {f: seen for f, seen in found.items() if session.mask_path(f).is_file()}
-                if self._segmenter and self._segmenter.backend:
-                    session.backend = self._segmenter.backend.name
                 session.seconds["segmenting"] += time.perf_counter() - begun
                 session.save()

@@ -75,7 +75,6 @@ def take_results(session: Session, job: SegmentJob) -> None:
             seen[frame] = {i: (known[i]["areas"][frame], known[i]["confidence"][frame] or 0.0) for i in ids}
     session.begin()
     session.seen, session.seconds = seen, report["timings"]["seconds"]
-    session.backend = report["model"].get("backend")
     session.save()
 
 

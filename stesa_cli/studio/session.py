@@ -49,7 +49,6 @@ class Session:
         self.names: dict[int, str] = {}
         self.seen: dict[int, Seen] = {}
         self.seconds = {"loading": 0.0, "finetuning": 0.0, "segmenting": 0.0}
-        self.backend: str | None = None  # that computed the last results
         self._made_with: dict[str, Any] = {}
         self.is_new = not self._load()
         self.prompts = {int(path.stem): _digest(path) for path in sorted(self._folder.glob("[0-9]*.png"))}
@@ -148,7 +147,7 @@ class Session:
         return max(10, -(-len(self.video) // STATES))
 
     def save(self) -> None:
-        values = {"names": self.names, "seconds": self.seconds, "backend": self.backend, "made_with": self._made_with}
+        values = {"names": self.names, "seconds": self.seconds, "made_with": self._made_with}
         seen = [[frame, list(objects.items())] for frame, objects in self.seen.items()]
         write_text(self.work / "session.json", json.dumps(values | {"seen": seen}))
 
@@ -160,7 +159,7 @@ class Session:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             self.names = {int(i): name for i, name in values["names"].items()}
-            self.seconds, self.backend, self._made_with = (values[k] for k in ("seconds", "backend", "made_with"))
+            self.seconds, self._made_with = values["seconds"], values["made_with"]
             seen = {frame: {i: (area, mean) for i, (area, mean) in of} for frame, of in values["seen"]}
         except (ValueError, KeyError, TypeError) as error:
             raise InputError("cannot be read", path, f"remove {self.work}: the masks in prompts/ stay") from error
@@ -204,7 +203,7 @@ class Session:
         fast, config = type(job.config).preset("fast"), job.config
         preset = fast if config.max_mem_frames == fast.max_mem_frames else base.config
         words += ["--preset", "fast"] * (preset == fast)
-        for name in ("size", "precision", "backend"):
+        for name in ("size", "precision"):
             words += [f"--{name}", str(getattr(config, name))] * (getattr(config, name) != getattr(preset, name))
         if config.finetune != preset.finetune:
             words.append("--finetune" if config.finetune else "--no-finetune")

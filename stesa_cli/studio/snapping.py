@@ -15,9 +15,9 @@ from scipy.sparse import coo_array, csr_array
 from scipy.sparse.csgraph import dijkstra
 
 from stesa_cli.checkpoint import load_network
-from stesa_cli.inference.backends import find_backend
 from stesa_cli.inference.config import InferenceConfig
 from stesa_cli.inference.frame import Given, Seen, see
+from stesa_cli.inference.prepared import prepared
 from stesa_cli.inference.refine import assembled, guided_upsampling
 from stesa_cli.runtime import autocast, find_device, place
 from stesa_cli.studio.marks import Asked, Mark, drawn
@@ -90,10 +90,10 @@ class Snapper:
                 weights, config, device = self._asked
                 network = load_network(weights)[0].eval()
                 place(network, find_device(device))
-                self._backend = find_backend(network, config)
+                self._network = prepared(network, config.precision)
             scale = min(1.0, SIDE / max(frame.image.shape[:2]))
             small = cv2.resize(frame.image, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-            seen = see(self._backend, self._config, Given(frame), None, None, None)
+            seen = see(self._network, self._config, Given(frame), None, None, None)
             self._pictures[frame.index] = _Picture(small, _costs(small), seen)
             while len(self._pictures) > KEPT:
                 self._pictures.popitem(last=False)
@@ -124,7 +124,7 @@ class Snapper:
         mask = F.interpolate(torch.from_numpy(rough).float()[None, None].to(pixels.device), size=size, mode="area")
         with autocast(pixels.device, self._config.precision):
             for _ in range(times if rough.any() else 0):
-                mask = self._backend.start(features, mask)[0].objects.float().sigmoid()
+                mask = self._network.start(features, mask)[0].objects.float().sigmoid()
         answer, rough = mask[0, 0].cpu().numpy(), _resized(rough, size) > 0.5
         for plus in (True, False):
             marked = asked.drawn(plus, shape, size)

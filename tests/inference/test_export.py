@@ -4,17 +4,17 @@ import subprocess
 import sys
 
 import numpy as np
+import openvino
 import pytest
 from typer.testing import CliRunner
 
 from stesa_cli.checkpoint import save
 from stesa_cli.cli import app
-from stesa_cli.inference import frame, openvino
+from stesa_cli.inference import frame
 from stesa_cli.inference.config import InferenceConfig
 from stesa_cli.video.reading import Frame
 
-from ..networks import tiny_weights
-from .test_openvino import TOGETHER, network, video
+from ..networks import TOGETHER, moving_squares, tiny_network, tiny_weights
 
 SIZE = (96, 160)
 
@@ -22,7 +22,7 @@ SIZE = (96, 160)
 @pytest.fixture
 def weights(tmp_path):
     path = tmp_path / "together.safetensors"
-    save(path, network(TOGETHER).state_dict(), TOGETHER, {"step": 3})
+    save(path, tiny_network(TOGETHER).state_dict(), TOGETHER, {"step": 3})
     return path
 
 
@@ -34,11 +34,11 @@ def test_the_example_does_what_the_segmenter_does(weights, tmp_path, monkeypatch
     folder = tmp_path / "graphs"
     result = export("--onnx", folder, "--frame", "160x96", "--weights", weights)
     assert result.exit_code == 0, result.output
-    frames, labels = video(SIZE, 9)  # so many that the memory drops some
+    frames, labels = moving_squares(SIZE, 9)  # so many that the memory drops some
     labels[labels == 3] = 0
     monkeypatch.setattr(frame, "optical_flow", lambda now, last: np.zeros((3, *SIZE), np.float32))
     config = InferenceConfig(size=96, precision="fp32", crop=False, suppress_distractors=False)
-    same, track, expected = network(TOGETHER), frame.Track(), []
+    same, track, expected = tiny_network(TOGETHER).eval(), frame.Track(), []
     for t, picture in enumerate(frames):
         shown = Frame(picture, t, 0.0)
         given = frame.Given(shown) if t else frame.Given(shown, labels, [1, 2])
@@ -66,7 +66,7 @@ def test_openvino_graphs_are_files(weights, tmp_path):
     assert names == [
         f"{name}.{kind}" for name in ("decode", "encode", "move", "read", "write") for kind in ("bin", "xml")
     ]
-    model = openvino.openvino.Core().read_model(tmp_path / "graphs/decode.xml")
+    model = openvino.Core().read_model(tmp_path / "graphs/decode.xml")
     assert [each.get_any_name() for each in model.inputs]
 
 

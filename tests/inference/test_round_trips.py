@@ -67,7 +67,7 @@ def test_a_step_goes_up_once_and_comes_down_once(monkeypatch, suppress, more):
         monkeypatch.setattr(module, "download", download)
     monkeypatch.setattr(segmenter, "find_device", torch.device)
     monkeypatch.setattr(segmenter, "place", lambda *_: None)
-    monkeypatch.setattr(segmenter, "find_backend", lambda network, _: network)
+    monkeypatch.setattr(segmenter, "prepared", lambda network, _: network)
     with FakeTensorMode(allow_non_fake_inputs=True):
         with torch.device("cuda"):
             network = Network(MODEL)

@@ -58,7 +58,7 @@ def test_frames_are_reduced_or_enlarged_to_size(segmenter):
     segmenter.network.encode = lambda images: (seen.append(tuple(images.shape[2:])), encode(images))[1]
     segmenter.start(IMAGE, LABELS)
     for size in 128, 480:
-        segmenter.config = InferenceConfig(size=size)
+        segmenter.config = segmenter.config.model_copy(update={"size": size})
         segmenter.start(IMAGE, LABELS)
     assert seen == [(64, 96), (128, 224), (192, 288)]  # multiples of 32 next to 64×107, 128×213 and twice 90×150
 

@@ -81,7 +81,7 @@ def test_a_mark_corrects_what_is_there_and_nothing_elsewhere(snapper, two):
 
 
 def test_a_network_that_knows_nothing_of_the_kind_takes_nothing_away(two, tmp_path):
-    knows_nothing = Snapper(tiny_weights(tmp_path / "tiny.safetensors"), InferenceConfig(backend="torch"), "cpu")
+    knows_nothing = Snapper(tiny_weights(tmp_path / "tiny.safetensors"), InferenceConfig(), "cpu")
     knows_nothing._recognised = lambda picture, asked, rough, times: np.zeros((240, 427), bool)  # type: ignore
     found = knows_nothing.snap(two, Asked([], (40, 50, 140, 140)))
     assert agreement(found, disc(110)) > 0.9

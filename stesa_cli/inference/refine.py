@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 RADIUS = 3
-"""Of the neighbourhood, in pixels of the small mask; ``_mean`` is written for it."""
+"""Of the neighbourhood, in pixels of the small mask."""
 SMOOTH = 1e-4
 """Variance of a colour, in [0, 1], below which the picture has no edge."""
 FAINT = 1 / 64
@@ -43,20 +44,50 @@ def assembled(parts: Sequence[Part], masks: Tensor) -> Tensor:
 def guided_upsampling(masks: Tensor, image: Tensor) -> list[Part]:
     """Masks (O, h, w) float32 in [0, 1] of an image (H, W, 3) uint8 RGB -> those of its size, in [0, 1]."""
     small, large = masks.shape[1:], image.shape[:2]
-    parts = []
+    parts: list[Part] = []
     for first, last, *part in _regions(masks):
+        if not parts:
+            colours = _reduced(image, small)
+            mean, *inverse = _colours(colours)
+        within = (slice(None), *part)
+        masked = masks[(slice(first, last), *part)][:, None]
+        level, products = _mean(masked, masked * colours[within])
+        slopes = _times(*(each[within] for each in inverse), products - level * mean[within])
+        (line,) = _mean(torch.cat([slopes, level - (slopes * mean[within]).sum(1, keepdim=True)], 1))
         rows, columns = (_enlarged(*each) for each in zip(part, small, large, strict=True))
-        shown = image[rows, columns].permute(2, 0, 1).float().div_(255)
-        refined = _guided(masks[(slice(first, last), *part)], shown, part, small, large)
-        parts.append(Part(first, rows, columns, refined))
+        line = _upsampled(line, part, (rows, columns), small, large)
+        shown, refined = image[rows, columns].permute(2, 0, 1).float().div_(255), line[:, 3]
+        for c, colour in enumerate(shown):
+            refined = torch.addcmul(refined, line[:, c], colour)
+        parts.append(Part(first, rows, columns, refined.clamp_(0, 1)))
     return parts
+
+
+def _colours(image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Of each pixel's neighbourhood in an image (3, h, w), the mean colour, and the inverse of the covariance of
+    colours, which is symmetric: its diagonal, and to each colour what the two others have in common, (3, h, w) each."""
+    mean, squares, products = _mean(image, image * image, _others(image))
+    own, common = squares - mean * mean + SMOOTH, products - _others(mean)
+    diagonal, beside = _others(own) - common * common, _others(common) - own * common
+    scale = 1 / (own[0] * diagonal[0] + common[1] * beside[1] + common[2] * beside[2])
+    return mean, diagonal * scale, beside * scale
+
+
+def _times(diagonal: Tensor, beside: Tensor, vectors: Tensor) -> Tensor:
+    """A symmetric matrix, as ``_colours`` has it, times ``vectors`` (N, 3, h, w)."""
+    return diagonal * vectors + sum(beside.roll(-2 // i, -3) * vectors.roll(-i, -3) for i in (1, 2))
+
+
+def _others(colours: Tensor) -> Tensor:
+    """To each of three colours the product of the two others, (3, h, w)."""
+    return colours.roll(-1, 0) * colours.roll(-2, 0)
 
 
 def _regions(masks: Tensor) -> Iterator[tuple[int, int, slice, slice]]:
     """Objects from one number to another, and the rows and columns of the masks (O, h, w) in which there is anything of
     them, with what is near. To know this of each object pays on a CPU."""
     height, width = masks.shape[1:]
-    if masks.device.type != "cpu":
+    if not _on_host(masks):
         if len(masks):
             yield 0, len(masks), slice(0, height), slice(0, width)
         return
@@ -73,30 +104,37 @@ def _enlarged(part: slice, small: int, large: int) -> slice:
     return slice(math.floor(part.start * large / small), math.ceil(part.stop * large / small))
 
 
-def _guided(masks: Tensor, image: Tensor, part: Sequence[slice], small: Sequence[int], large: Sequence[int]) -> Tensor:
-    """``guided_upsampling`` in a ``part``, rows and columns, of masks of a ``small`` height and width, with the image
-    (3, h, w) in [0, 1] there, whose whole height and width are ``large``."""
-    there = [_enlarged(*each) for each in zip(part, small, large, strict=True)]
-    areas = (_areas(*each, image.device) for each in zip(small, large, strict=True))
-    down, across = (every[each] for every, each in zip(areas, zip(part, there, strict=True), strict=True))
-    colours = down @ image @ across.T
-    pairs = colours[:, None] * colours[None]
-    mean, squares, levels, products = _mean(colours, pairs, masks, masks[:, None] * colours)
-    covariance = squares - mean[:, None] * mean[None] + SMOOTH * torch.eye(3, device=image.device)[..., None, None]
-    inverse = torch.stack([torch.linalg.cross(covariance[i - 2], covariance[i - 1], dim=0) for i in range(3)])
-    inverse = inverse / (covariance[0] * inverse[0]).sum(0)
-    slopes = ((products - levels[:, None] * mean)[:, :, None] * inverse).sum(1)
-    offsets = levels - (slopes * mean).sum(1)
-    (line,) = _mean(torch.cat([slopes, offsets[:, None]], 1))
-    for side in (1, 0):  # across first, while there are few rows
-        place, share = (each[there[side]] for each in _between(small[side], large[side], image.device))
-        ends = (place + i - part[side].start for i in (0, 1))
-        one, other = (line.index_select(2 + side, end.clamp(0, line.shape[2 + side] - 1)) for end in ends)
-        line = torch.addcmul(one, other - one, share if side else share[:, None])  # lerp broadcasts slowly
-    result = line[:, 3]
-    for c, colour in enumerate(image):
-        result = torch.addcmul(result, line[:, c], colour)
-    return result.clamp_(0, 1)
+def _reduced(image: Tensor, size: Sequence[int]) -> Tensor:
+    """An image (H, W, 3) uint8 -> (3, h, w) float32 in [0, 1], by area where it becomes smaller."""
+    if _on_host(image):
+        how = cv2.INTER_AREA if size[0] < image.shape[0] else cv2.INTER_LINEAR
+        small = torch.from_numpy(cv2.resize(image.numpy(), tuple(size[::-1]), interpolation=how))
+        return small.permute(2, 0, 1).contiguous() / 255
+    down, across = (_areas(*sides, image.device) for sides in zip(size, image.shape, strict=False))
+    return down @ (image.permute(2, 0, 1).float() / 255) @ across.T
+
+
+def _upsampled(
+    maps: Tensor, part: Sequence[slice], there: Sequence[slice], small: Sequence[int], large: Sequence[int]
+) -> Tensor:
+    """Maps (N, C, h, w) of a ``part``, rows and columns, of ``small`` ones (height, width) -> as they are ``there``
+    among ``large`` ones."""
+    size = tuple(side.stop - side.start for side in there)
+    if not _on_host(maps):
+        return F.interpolate(maps, size=size, mode="bilinear")
+    down, across = (few / many for few, many in zip(small, large, strict=True))
+    y, x = ((e.start + 0.5) * step - 0.5 - p.start for e, p, step in zip(there, part, (down, across), strict=True))
+    way = np.array([[across, 0, x], [0, down, y]], np.float32)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    result = maps.new_empty(*maps.shape[:2], *size)
+    for one, large_one in zip(maps.flatten(0, 1).numpy(), result.flatten(0, 1).numpy(), strict=True):
+        cv2.warpAffine(one, way, size[::-1], large_one, flags, cv2.BORDER_REPLICATE)
+    return result
+
+
+def _on_host(tensor: Tensor) -> bool:
+    """There OpenCV is many times as fast as PyTorch."""
+    return tensor.device.type == "cpu"
 
 
 @lru_cache(32)
@@ -112,22 +150,14 @@ def _areas(small: int, large: int, device: torch.device) -> Tensor:
     return over.clamp(min=0) * (small / large)
 
 
-@lru_cache(32)
-def _between(small: int, large: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """After which of ``small`` pixels each of ``large`` ones lies, and how near to the next one, (large,)."""
-    place = ((torch.arange(large, device=device) + 0.5) * (small / large) - 0.5).clamp(0, small - 1)
-    return place.floor().long(), place.frac()
-
-
 def _mean(*maps: Tensor) -> list[Tensor]:
     """Of each pixel's neighbourhood, maps (…, h, w)."""
-    height, width = maps[0].shape[-2:]
-    sums = torch.cat([each.reshape(-1, height, width) for each in maps])
-    sums = F.pad(sums, [RADIUS] * 4, mode="replicate")
-    for side, length in ((1, height), (2, width)):
-        # a sum of seven in four additions: faster than pooling on a CPU, and fp32 on every device
-        two = sums.narrow(side, 0, length + 5) + sums.narrow(side, 1, length + 5)
-        four = two.narrow(side, 0, length) + two.narrow(side, 2, length)
-        sums = four.add_(two.narrow(side, 4, length)).add_(sums.narrow(side, 6, length))
-    parts = sums.div_((2 * RADIUS + 1) ** 2).split([each[..., 0, 0].numel() for each in maps])
+    side = 2 * RADIUS + 1
+    every = torch.cat([each.flatten(0, -3) for each in maps])
+    if _on_host(every):
+        size, border = (side, side), cv2.BORDER_REPLICATE
+        means = torch.from_numpy(np.stack([cv2.blur(each, size, borderType=border) for each in every.numpy()]))
+    else:
+        means = F.avg_pool2d(F.pad(every, [RADIUS] * 4, mode="replicate"), side, 1)
+    parts = means.split([each[..., 0, 0].numel() for each in maps])
     return [part.view_as(each) for part, each in zip(parts, maps, strict=True)]

@@ -53,9 +53,8 @@ def show(config: InferenceConfig, tracked: Tracked) -> FrameResult:
     labels, confidence = np.zeros(frame, np.uint8), np.full(frame, 255, np.uint8)
     if parts:
         rows, columns = (_hull([getattr(part, side) for part in parts]) for side in ("rows", "columns"))
-        found, sure = download(_best(parts, rows, columns))
-        seen.crop.of(labels)[rows, columns] = np.array([0, *ids], np.uint8)[found]
-        seen.crop.of(confidence)[rows, columns] = sure
+        found = download(_best(parts, ids, rows, columns))
+        seen.crop.of(labels)[rows, columns], seen.crop.of(confidence)[rows, columns] = found
     return FrameResult(shown.index, shown.time, shown.image, ids, labels, confidence, seen.crop, tuple(parts))
 
 
@@ -63,20 +62,19 @@ def _hull(parts: list[slice]) -> slice:
     return slice(min(part.start for part in parts), max(part.stop for part in parts))
 
 
-def _best(parts: Sequence[Part], rows: slice, columns: slice) -> Tensor:
-    """In some rows and columns, the number of the most probable object, 0 for the background, and how probable that is,
-    0 to 255: (2, h, w) uint8."""
+def _best(parts: Sequence[Part], ids: Sequence[int], rows: slice, columns: slice) -> Tensor:
+    """In some rows and columns, the id of the most probable object, 0 for the background, and how probable that is, 0
+    to 255: (2, h, w) uint8."""
     first = parts[0].masks
     total, best = first.new_zeros(2, rows.stop - rows.start, columns.stop - columns.start)
     index = torch.zeros_like(best, dtype=torch.uint8)
     for part in parts:
-        there = tuple(
-            slice(p.start - e.start, p.stop - e.start) for p, e in ((part.rows, rows), (part.columns, columns))
-        )
-        most = part.masks.max(0)  # ten times as fast on a CPU as argmax over the first dimension
-        total[there] += part.masks.sum(0)
-        index[there] = torch.where(most.values > best[there], (most.indices + part.first + 1).byte(), index[there])
-        best[there] = torch.maximum(most.values, best[there])
+        sides = (part.rows, rows), (part.columns, columns)
+        there = tuple(slice(inner.start - outer.start, inner.stop - outer.start) for inner, outer in sides)
+        for i, mask in zip(ids[part.first :], part.masks, strict=False):
+            total[there] += mask
+            index[there].masked_fill_(mask > best[there], i)
+            torch.maximum(best[there], mask, out=best[there])
     background = (1 - total).clamp_(min=0)
     index *= best > background
     return torch.stack([index, (torch.maximum(best, background) / total.clamp(min=1) * 255).round_().byte()])

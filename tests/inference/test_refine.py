@@ -4,6 +4,7 @@ import pytest
 import torch
 from numpy.testing import assert_allclose
 
+from stesa_cli.inference import refine
 from stesa_cli.inference.refine import RADIUS, SMOOTH, assembled, guided_upsampling
 
 
@@ -67,9 +68,13 @@ def reference(masks: np.ndarray, image: np.ndarray) -> np.ndarray:
     return np.stack(result)
 
 
+@pytest.mark.parametrize("on_host", [None, False])
 @pytest.mark.parametrize("size", [(60, 112), (96, 170), (128, 240)], ids=str)
-def test_it_is_what_opencv_makes_of_it(device, size):
-    """Also where the mask is nearly as large as the picture, or larger, and where sizes do not divide."""
+def test_it_is_what_opencv_makes_of_it(device, size, on_host, monkeypatch):
+    """Also where the mask is nearly as large as the picture, or larger, and where sizes do not divide; and so is what a
+    GPU would do."""
+    if on_host is not None:
+        monkeypatch.setattr(refine, "_on_host", lambda tensor: on_host)
     random = np.random.default_rng(0)
     image = cv2.GaussianBlur(random.integers(0, 256, (97, 171, 3), np.uint8), (0, 0), 2)
     masks = cv2.GaussianBlur((random.random((*size, 2)) > 0.6).astype(np.float32), (0, 0), 3).transpose(2, 0, 1)
@@ -87,4 +92,4 @@ def test_a_mask_is_refined_only_where_it_is(device):
     if device == "cpu":
         assert [(part.first, part.masks.shape) for part in parts] == [(0, (1, 83, 90)), (2, (1, 85, 60))]
     found = assembled(parts, torch.zeros(3, 240, 427, device=device)).cpu().numpy()
-    assert np.abs(found - reference(masks, image)).max() < 1 / 255 and not found[1].any()
+    assert np.abs(found - reference(masks, image)).max() < 2 / 255 and not found[1].any()

@@ -22,14 +22,16 @@ def grey(image: np.ndarray, size: tuple[int, ...]) -> np.ndarray:
 
 
 def optical_flow(now: np.ndarray, before: np.ndarray) -> np.ndarray:
-    """Two frames (h, w) uint8 -> (3, h, w) float32: x and y, in widths and heights, from each pixel to where it was in
-    the frame before, and how far its brightness is from what is there, in [0, 1]."""
+    """Two frames (h, w) uint8 -> (3, h // 2, w // 2) float32: x and y, in widths and heights, from each pixel to where
+    it was in the frame before, and how far its brightness is from what is there, in [0, 1]. DIS finds it for every
+    fourth pixel."""
     seeker = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
     height, width = now.shape
     x, y = cv2.split(seeker.calc(now, before, None))  # type: ignore[call-overload]
     columns, rows = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
     there = cv2.remap(before, x + columns, y + rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
-    return np.stack([x / width, y / height, cv2.absdiff(now, there) / np.float32(255)])
+    maps = x / width, y / height, cv2.absdiff(now, there) / np.float32(255)
+    return np.stack([cv2.resize(each, (width // 2, height // 2), interpolation=cv2.INTER_AREA) for each in maps])
 
 
 def clip_flow(frames: Tensor) -> Tensor:

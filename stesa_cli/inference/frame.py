@@ -70,6 +70,7 @@ class Seen:
     box: Box | None  # around the prompted objects
     grey: np.ndarray  # (H, W) uint8
     pixels: Tensor  # (h, w, 3) uint8 RGB on the device: the crop
+    colours: Tensor  # (3, h, w) float32 in [0, 1]: the crop at the size of the network's masks
     features: Features
     flow: Tensor | None  # to the frame before
 
@@ -111,7 +112,7 @@ def see(
     with autocast(network.device, config.precision):
         shown = (resized(shown, size).float() / 255).contiguous(memory_format=torch.channels_last)
         features = network.encode(shown)
-    return Seen(given, crop, box, now, pixels, features, flow)
+    return Seen(given, crop, box, now, pixels, F.avg_pool2d(shown, 2)[0], features, flow)
 
 
 @torch.inference_mode()

@@ -54,11 +54,13 @@ class Packed(nn.Module):
         self._then: tuple[str, list[float], str] = ("hardtanh", [0.0, 6.0], "") if clipped else ("none", [], "")
         self._packed: dict[torch.Size, Tensor] = {}
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
         x = x.to(self._weight.dtype)
         if x.shape not in self._packed:
             onednn: Any = torch._C._nn
             packed = onednn.mkldnn_reorder_conv2d_weight(self._weight.to_mkldnn(), *self._layout, list(x.shape))
             self._packed[x.shape] = packed
-        weight = self._packed[x.shape]
-        return torch.ops.mkldnn._convolution_pointwise(x, weight, self._bias, *self._layout, *self._then)
+        given = self._packed[x.shape], self._bias, *self._layout
+        if added is not None:
+            return torch.ops.mkldnn._convolution_pointwise.binary(x, added, *given, "add", 1.0, None, [], None)
+        return torch.ops.mkldnn._convolution_pointwise(x, *given, *self._then)

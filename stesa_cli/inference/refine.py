@@ -7,7 +7,6 @@ small and holds at the picture's full size: the network's masks have half its re
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -41,18 +40,17 @@ def assembled(parts: Sequence[Part], masks: Tensor) -> Tensor:
     return masks
 
 
-def guided_upsampling(masks: Tensor, image: Tensor) -> list[Part]:
-    """Masks (O, h, w) float32 in [0, 1] of an image (H, W, 3) uint8 RGB -> those of its size, in [0, 1]."""
+def guided_upsampling(masks: Tensor, colours: Tensor, image: Tensor) -> list[Part]:
+    """Masks (O, h, w) float32 in [0, 1] of an image (H, W, 3) uint8 RGB -> those of its size, in [0, 1]. ``colours``
+    (3, h, w) float32 in [0, 1] are the image at the masks' size."""
     small, large = masks.shape[1:], image.shape[:2]
     parts: list[Part] = []
+    mean, diagonal, beside = _colours(colours)
     for first, last, *part in _regions(masks):
-        if not parts:
-            colours = _reduced(image, small)
-            mean, *inverse = _colours(colours)
         within = (slice(None), *part)
         masked = masks[(slice(first, last), *part)][:, None]
         level, products = _mean(masked, masked * colours[within])
-        slopes = _times(*(each[within] for each in inverse), products - level * mean[within])
+        slopes = _times(diagonal[within], beside[within], products - level * mean[within])
         (line,) = _mean(torch.cat([slopes, level - (slopes * mean[within]).sum(1, keepdim=True)], 1))
         rows, columns = (_enlarged(*each) for each in zip(part, small, large, strict=True))
         line = _upsampled(line, part, (rows, columns), small, large)
@@ -104,16 +102,6 @@ def _enlarged(part: slice, small: int, large: int) -> slice:
     return slice(math.floor(part.start * large / small), math.ceil(part.stop * large / small))
 
 
-def _reduced(image: Tensor, size: Sequence[int]) -> Tensor:
-    """An image (H, W, 3) uint8 -> (3, h, w) float32 in [0, 1], by area where it becomes smaller."""
-    if _on_host(image):
-        how = cv2.INTER_AREA if size[0] < image.shape[0] else cv2.INTER_LINEAR
-        small = torch.from_numpy(cv2.resize(image.numpy(), tuple(size[::-1]), interpolation=how))
-        return small.permute(2, 0, 1).contiguous() / 255
-    down, across = (_areas(*sides, image.device) for sides in zip(size, image.shape, strict=False))
-    return down @ (image.permute(2, 0, 1).float() / 255) @ across.T
-
-
 def _upsampled(
     maps: Tensor, part: Sequence[slice], there: Sequence[slice], small: Sequence[int], large: Sequence[int]
 ) -> Tensor:
@@ -135,19 +123,6 @@ def _upsampled(
 def _on_host(tensor: Tensor) -> bool:
     """There OpenCV is many times as fast as PyTorch."""
     return tensor.device.type == "cpu"
-
-
-@lru_cache(32)
-def _areas(small: int, large: int, device: torch.device) -> Tensor:
-    """What share each of ``large`` pixels has in each of ``small`` ones, (small, large); as bilinear where these are
-    more."""
-    if small > large:
-        unit = torch.eye(large, device=device)[None]
-        return F.interpolate(unit, size=small, mode="linear", align_corners=False)[0].T
-    edges = torch.arange(small + 1, device=device) * (large / small)
-    pixels = torch.arange(large, device=device)
-    over = torch.minimum(edges[1:, None], pixels + 1) - torch.maximum(edges[:-1, None], pixels)
-    return over.clamp(min=0) * (small / large)
 
 
 def _mean(*maps: Tensor) -> list[Tensor]:

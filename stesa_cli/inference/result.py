@@ -46,7 +46,10 @@ def show(config: InferenceConfig, tracked: Tracked) -> FrameResult:
     shown = seen.given.frame
     frame, size = shown.image.shape[:2], seen.pixels.shape[:2]
     every = slice(0, size[0]), slice(0, size[1])
-    parts = guided_upsampling(small[0], seen.pixels) if config.refine else [Part(0, *every, resized(small, size)[0])]
+    if config.refine:
+        parts = guided_upsampling(small[0], seen.colours, seen.pixels)
+    else:
+        parts = [Part(0, *every, resized(small, size)[0])]
     if seen.given.labels is not None:
         full = assembled(parts, small.new_zeros(1, len(ids), *size)[0])
         parts = [Part(0, *every, overruled(full[None], seen.crop.of(seen.given.labels), ids, seen.given.prompted)[0])]

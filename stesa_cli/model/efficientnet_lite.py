@@ -67,10 +67,11 @@ class _Block(nn.Module):
         self.add_module("conv_pwl" if expands else "conv_pw", Convolution(inner, width, 1, clipped=False))
 
     def forward(self, x: Tensor) -> Tensor:
+        *inner, last = self.children()
         y = x
-        for convolution in self.children():
+        for convolution in inner:
             y = convolution(y)
-        return x + y if self.adds else y
+        return last(y, x) if self.adds else last(y)
 
 
 class Convolution(nn.Conv2d):
@@ -85,12 +86,14 @@ class Convolution(nn.Conv2d):
         nn.init.normal_(self.weight, std=(2 * groups / (kernel**2 * width)) ** 0.5)
         nn.init.zeros_(cast(Tensor, self.bias))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, added: Tensor | None = None) -> Tensor:
         if self.uneven:
             less = (self.kernel_size[0] - 2) // 2
             x = F.pad(x, (less, less + 1, less, less + 1))
         x = super().forward(x)
-        return F.relu6(x, inplace=True) if self.clipped else x
+        if self.clipped:
+            x = F.relu6(x, inplace=True)
+        return x if added is None else added + x
 
 
 def _rounded(width: float) -> int:

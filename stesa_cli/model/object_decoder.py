@@ -29,7 +29,7 @@ class ObjectGRU(nn.Module):
         if state is None:
             return current.tanh() * (1 - gates[:, : self.hidden].sigmoid())
         update, reset = (gates + self.of_state(state)).sigmoid().chunk(2, 1)
-        return torch.lerp(torch.tanh(current + reset * state), state, update)
+        return torch.lerp(torch.addcmul(current, reset, state).tanh(), state, update)
 
 
 class ObjectDecoder(nn.Module):

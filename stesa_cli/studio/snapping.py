@@ -133,7 +133,7 @@ class Snapper:
             answer[_around(marked, SURE)] = plus
         mask = torch.from_numpy(answer)[None].to(pixels.device)
         full = torch.zeros(1, *shape, device=pixels.device)
-        return assembled(guided_upsampling(mask, pixels), full)[0].cpu().numpy() > 0.5
+        return assembled(guided_upsampling(mask, picture.seen.colours, pixels), full)[0].cpu().numpy() > 0.5
 
 
 def _around(drawn: np.ndarray, share: float) -> np.ndarray:

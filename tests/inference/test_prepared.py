@@ -31,7 +31,7 @@ def probabilities(config, precision):
     return [tracked.step(frame, given.get(t)).probabilities for t, frame in enumerate(frames)]
 
 
-@pytest.mark.parametrize("precision, within", [("fp32", 1e-3), ("bf16", 0.1)])
+@pytest.mark.parametrize("precision, within", [("fp32", 1e-4), ("bf16", 0.02)])
 @pytest.mark.parametrize("config", [FOLDED, TOGETHER, MODEL, PAPER], ids=["folded", "together", "sequence", "paper"])
 def test_same_masks(config, precision, within, monkeypatch):
     torch.manual_seed(1)
@@ -39,7 +39,7 @@ def test_same_masks(config, precision, within, monkeypatch):
     torch.manual_seed(1)
     monkeypatch.setattr(segmenter, "prepared", lambda network, precision: network)
     for one, other in zip(found, probabilities(config, precision), strict=True):
-        torch.testing.assert_close(one, other, atol=within, rtol=0)
+        assert (one - other).abs().mean() < within
 
 
 @onednn

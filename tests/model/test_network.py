@@ -4,6 +4,7 @@ import cv2
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from stesa_cli.config import SHIPPED
 from stesa_cli.data.flow import clip_flow
@@ -107,7 +108,8 @@ def test_a_clip_in_training_is_what_the_segmenter_sees(changes, entry):
         found = segmenter.step(images[t], new).probabilities
         if t != entry:
             predicted = prediction.logits.softmax(1)[0, 1:]
-            parts = guided_upsampling(predicted[: len(segmenter.ids)], torch.from_numpy(images[t]))
+            colours = F.avg_pool2d(frames[t] / 255, 2)
+            parts = guided_upsampling(predicted[: len(segmenter.ids)], colours, torch.from_numpy(images[t]))
             expected = assembled(parts, torch.zeros(len(segmenter.ids), 64, 96))
             expected /= expected.sum(0).clamp(min=1)
             torch.testing.assert_close(found[1:], expected, atol=1e-4, rtol=1e-4)

@@ -72,7 +72,7 @@ export -f killed train
 export python out device
 keep='passed|failed' step tests 150 "$python" -m pytest -q tests/inference tests/segmentation/test_job.py
 keep='frames/s at|equal pixels' step resume 120 bash -c killed
-keep='^size' step speed 80 "$python" benchmarks/segment.py --backends torch --device "$device" --frames "${FRAMES:-60}"
+keep='^size' step speed 80 "$python" benchmarks/segment.py --device "$device" --frames "${FRAMES:-60}"
 keep='^[0-9].*(clips of|steps/s)|^seconds|^waiting' step training 80 bash -c train
 
 echo "== $(date -u +%F), $SECONDS s"

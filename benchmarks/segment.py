@@ -1,16 +1,17 @@
-"""How fast `stesa segment` is: end to end from the shell, and the network's steps alone, backends side by side.
+"""How fast `stesa segment` is: end to end from the shell, and the network alone.
 
     python benchmarks/segment.py                                       # 256 and 480; 1, 2, 5 and 10 objects
     python benchmarks/segment.py --sizes 480 --source 1920x1080 --objects 2
     python benchmarks/segment.py --end-to-end --sizes 256 --objects 2 --frames 300
     python benchmarks/segment.py --end-to-end --sizes 64 --objects 2 --frames 200 2000   # is the peak of memory flat?
-    python benchmarks/segment.py --device cuda --backends torch
+    python benchmarks/segment.py --device cuda
 
 The frames are synthetic: squares that move over a ground. Steps go from the frame on the host to the label map on the
-host; those of all backends take turns frame by frame, so that other work on the machine slows them alike, and the ratio
-to the first backend is the median of the frames' ratios. The floor is the operations of a step on PyTorch over the rate
-at which the machine multiplies matrices in the same precision. End to end is what the report says, without loading and
-finetuning; CPU time counts ffmpeg's, too."""
+host; those of the network as it is trained, and as it is prepared for inference, take turns frame by frame, so that
+other work on the machine slows them alike, and the ratio is the median of the frames' ratios. Overlapped is a frame of
+`Segmenter.propagate`. The floor is the operations of a step over the rate at which the machine multiplies matrices in
+the same precision. End to end is what the report says, without loading and finetuning; CPU time counts ffmpeg's,
+too."""
 
 import argparse
 import json
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import time
 from fractions import Fraction
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -31,10 +33,12 @@ from rich.console import Console
 from rich.table import Table
 from torch.utils.flop_counter import FlopCounterMode
 
+from stesa_cli.cli import keep_freed_memory
 from stesa_cli.inference.config import InferenceConfig
 from stesa_cli.inference.segmenter import Segmenter
 from stesa_cli.masks import write_mask
 from stesa_cli.runtime import autocast_dtype, find_device
+from stesa_cli.video.reading import Frame
 from stesa_cli.video.writing import video_writer
 
 COLUMNS = 5  # of squares
@@ -74,9 +78,16 @@ def wait(device: torch.device) -> None:
         torch.cuda.synchronize()
 
 
-def operations(images: list[np.ndarray], labels: np.ndarray, config: InferenceConfig, args: argparse.Namespace) -> int:
-    """Of the step of a frame on PyTorch."""
+def plain(config: InferenceConfig, args: argparse.Namespace) -> Segmenter:
+    """With the network as it is trained."""
     segmenter = Segmenter.load(args.weights, config, args.device)
+    segmenter._prepared = segmenter.network
+    return segmenter
+
+
+def operations(images: list[np.ndarray], labels: np.ndarray, config: InferenceConfig, args: argparse.Namespace) -> int:
+    """Of the step of a frame."""
+    segmenter = plain(config, args)
     segmenter.start(images[0], labels)
     for image in images[1:WARM_UP]:
         segmenter.step(image)
@@ -85,44 +96,39 @@ def operations(images: list[np.ndarray], labels: np.ndarray, config: InferenceCo
     return counter.get_total_flops()
 
 
-def steps(size: int, objects: int, frames: int, args: argparse.Namespace) -> list[Row]:
-    """The network's steps on each backend in turn."""
+def steps(size: int, objects: int, frames: int, args: argparse.Namespace) -> Row:
+    """The network's steps, plain and prepared in turn."""
     images, labels = clip(objects, WARM_UP + frames, *args.source)
     config = InferenceConfig(size=size, finetune=False, precision=args.precision)
     device = find_device(args.device)
     dtype = autocast_dtype(device, args.precision) or torch.float32
     needed = operations(images, labels, config, args)
     floor = 1e3 * needed / matmul_rate(device, dtype)
-    segmenters = [
-        Segmenter.load(args.weights, config.model_copy(update={"backend": name}), args.device) for name in args.backends
-    ]
+    trained, ready = plain(config, args), Segmenter.load(args.weights, config, args.device)
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     took: list[list[float]] = []
     for number, image in enumerate(images):
         took.append([])
-        for segmenter in segmenters:
+        for segmenter in (trained, ready):
             began = time.perf_counter()
             segmenter.step(image, None if number else labels)
             took[-1].append(1e3 * (time.perf_counter() - began))
-    rows = []
-    for name, *times in zip(args.backends, *took[WARM_UP:], strict=True):
-        ratio = statistics.median(mine / first[0] for mine, first in zip(times, took[WARM_UP:], strict=True))
-        row = {
-            "backend": name,
-            "ms": statistics.median(times),
-            "ratio": ratio,
-            "Gflop": needed / 1e9,
-            "floor_ms": floor,
-        }
-        rows.append({"size": size, "objects": objects, "frames": frames, **row, "of_floor": row["ms"] / floor})
-        if device.type == "cuda":
-            rows[-1]["gpu_MB"] = torch.cuda.max_memory_allocated() / 1e6
-    return rows
+    ms = statistics.median(mine for _, mine in took[WARM_UP:])
+    ratio = statistics.median(mine / first for first, mine in took[WARM_UP:])
+    ready.reset()
+    ended = [time.perf_counter() for _ in ready.propagate(map(Frame, images, count(), count()), {0: labels})]
+    overlapped = 1e3 * statistics.median(np.diff(ended)[WARM_UP:])
+    row: Row = {"size": size, "objects": objects, "frames": frames, "ms": ms, "of_plain": ratio}
+    row |= {"overlapped_ms": overlapped}
+    row |= {"Gflop": needed / 1e9, "floor_ms": floor, "of_floor": ms / floor}
+    if device.type == "cuda":
+        row["gpu_MB"] = torch.cuda.max_memory_allocated() / 1e6
+    return row
 
 
-def end_to_end(size: int, objects: int, frames: int, args: argparse.Namespace) -> list[Row]:
-    """Runs from the shell, of each backend the median one of ``--runs``, in turn."""
+def end_to_end(size: int, objects: int, frames: int, args: argparse.Namespace) -> Row:
+    """Runs from the shell, the median one of ``--runs``."""
     images, labels = clip(objects, min(frames, 240), *args.source)
     there_and_back = images + images[-2:0:-1]  # so that a long video has no jump
     with tempfile.TemporaryDirectory() as name:
@@ -131,20 +137,16 @@ def end_to_end(size: int, objects: int, frames: int, args: argparse.Namespace) -
         with video_writer(folder / "clip.mp4", Fraction(25)) as write:
             for number in range(frames):
                 write(there_and_back[number % len(there_and_back)], number / 25)
-        runs = [{b: run(folder, f"{number}-{b}", size, b, args) for b in args.backends} for number in range(args.runs)]
-    rows = []
-    for backend in args.backends:
-        median = sorted((each[backend] for each in runs), key=lambda row: row["ms"])[args.runs // 2]
-        ratio = statistics.median(each[backend]["ms"] / each[args.backends[0]]["ms"] for each in runs)
-        rows.append({"size": size, "objects": objects, "frames": frames, "backend": backend, "ratio": ratio, **median})
-    return rows
+        runs = [run(folder, str(number), size, args) for number in range(args.runs)]
+    median = sorted(runs, key=lambda row: row["ms"])[args.runs // 2]
+    return {"size": size, "objects": objects, "frames": frames, "frames/s": 1e3 / median["ms"], **median}
 
 
-def run(folder: Path, name: str, size: int, backend: str, args: argparse.Namespace) -> Row:
+def run(folder: Path, name: str, size: int, args: argparse.Namespace) -> Row:
     """Of one command: ms a frame; CPU seconds of all of it, and seconds to the first mask, from the shell on; the peak
     of resident memory in MB."""
     output = folder / name
-    options = ["--size", size, "--backend", backend, "--device", args.device, "--precision", args.precision]
+    options = ["--size", size, "--device", args.device, "--precision", args.precision]
     options += ["--weights", args.weights, "--no-finetune", "-o", output]
     command = [sys.executable, "-m", "stesa_cli", "segment", folder / "clip.mp4", *options]
     began = time.perf_counter()
@@ -177,7 +179,6 @@ def main() -> None:
     parser.add_argument("--objects", type=int, nargs="+", default=[1, 2, 5, 10])
     parser.add_argument("--frames", type=int, nargs="+", default=[60])
     parser.add_argument("--source", default="854x480", help="size of the video")
-    parser.add_argument("--backends", nargs="+", default=["torch", "openvino"], help="ratios are to the first")
     parser.add_argument("--end-to-end", action="store_true")
     parser.add_argument("--runs", type=int, default=3, help="of each command, end to end")
     parser.add_argument("--weights", default="stesa")
@@ -187,11 +188,12 @@ def main() -> None:
     args = parser.parse_args()
     args.source = tuple(map(int, args.source.split("x")))
     measure = end_to_end if args.end_to_end else steps
+    keep_freed_memory()
     rows: list[Row] = []
     for size in args.sizes:
         for objects in args.objects:
             for frames in args.frames:
-                rows += measure(size, objects, frames, args)
+                rows.append(measure(size, objects, frames, args))
                 print(*(f"{key}: {value}" for key, value in rows[-1].items()), sep=", ", file=sys.stderr, flush=True)
     title = "end to end" if args.end_to_end else "the network's steps"
     Console(width=120).print(table(f"{title}, {'×'.join(map(str, args.source))}", rows))

@@ -40,19 +40,19 @@ def test_segmenting_with_the_shipped_weights_loads_torch_but_nothing_as_slow():
     assert result.stdout.splitlines() == ["[0, 1]", "[]"]
 
 
-@pytest.mark.parametrize("given", [None, "active"])
-def test_idle_threads_sleep_unless_the_user_has_it_otherwise(given):
+@pytest.mark.parametrize("given", [None, "500"])
+def test_idle_threads_sleep_soon_unless_the_user_has_it_otherwise(given):
     code = (
         "import os, sys; from stesa_cli.cli import main\n"
         "sys.argv = ['stesa', 'segment', 'gone.mp4', '--mask', 'gone.png']\n"
         "try: main()\n"
         "except SystemExit: pass\n"
-        "print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)"
+        "print(os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)"
     )
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    environment |= {"OMP_WAIT_POLICY": given} if given else {}
+    environment = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    environment |= {"GOMP_SPINCOUNT": given} if given else {}
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    assert result.stdout.split() == [given or "passive", "True"]
+    assert result.stdout.split() == [given or "2000", "True"]
 
 
 def test_version():

@@ -37,13 +37,15 @@ class TrainingView:
     def show(self, report: "Report") -> None:
         for line in report.unreadable:
             warn(line)
-        self.recent.append(report)
+        if report.losses:
+            self.recent.append(report)
         self.bar.update(self.task, completed=report.step)
         if found := report.validation:
             self.best = f"{found.J:.3f} at step {report.step}" if found.best else self.best
             now = f"step {report.step}: held-out J {found.J:.3f}, loss {found.loss:.3f}"
             console.print(f"{now}, the best so far" if found.best else now)
-        self.live.update(Group(self.bar, self._numbers()))
+        if self.recent:
+            self.live.update(Group(self.bar, self._numbers()))
 
     def _numbers(self) -> Table:
         seconds = sum(report.seconds for report in self.recent)

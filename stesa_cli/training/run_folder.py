@@ -33,9 +33,9 @@ class Validation:
 
 @dataclass(frozen=True)
 class Report:
-    """One training step: ``losses`` by name and their ``total``; the ``seconds`` it took, and how many of these it was
-    ``waiting`` for data; the number of ``images`` in it; its validation, if there was one; and an error message for
-    each ``unreadable`` file that no earlier report named."""
+    """One training step, or what comes before the first: ``losses`` by name and their ``total``; the ``seconds`` it
+    took, and how many of these it was ``waiting`` for data; the number of ``images`` in it; its validation, if there
+    was one; and an error message for each ``unreadable`` file that no earlier report named."""
 
     step: int
     steps: int

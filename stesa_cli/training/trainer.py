@@ -97,7 +97,8 @@ class Trainer:
         return self.accelerator.is_main_process
 
     def run(self, stopped: Callable[[], bool] = lambda: False) -> Iterator[Report]:
-        """Train to the end, or until ``stopped`` in any process. Yields a report per step, and saves checkpoints."""
+        """Train to the end, or until ``stopped`` in any process. Yields a report per step, and saves checkpoints.
+        Weights that were given to begin with are validated first, in a report of step 0 without losses."""
         if self.is_main:
             machine = {"device": str(self.accelerator.device), "processes": self.accelerator.num_processes}
             machine |= {"precision": "bf16" if self.accelerator.mixed_precision == "bf16" else "fp32"}
@@ -122,6 +123,13 @@ class Trainer:
         if stage.blend and not within:
             self.state.begin()
         held_out = self._held_out_batches(stage) if self.is_main else []
+        if not self.step and train.initial and self.data.held_out:
+            began = time.perf_counter()
+            validation = self._validate(held_out)
+            report = Report(0, self.config.steps, {}, time.perf_counter() - began, 0, 0, validation)
+            if self.is_main:
+                self.folder.record(report)
+            yield report, self._any(stopped())
         for batch, waiting, started in self.batches(self.step):
             told = len(self.unreadable)
             self._note(batch.unreadable)

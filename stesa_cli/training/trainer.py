@@ -125,8 +125,8 @@ class Trainer:
         held_out = self._held_out_batches(stage) if self.is_main else []
         if not self.step and train.initial and self.data.held_out:
             began = time.perf_counter()
-            validation = self._validate(held_out)
-            report = Report(0, self.config.steps, {}, time.perf_counter() - began, 0, 0, validation)
+            first = self._validate(held_out)
+            report = Report(0, self.config.steps, {}, time.perf_counter() - began, 0, 0, first)
             if self.is_main:
                 self.folder.record(report)
             yield report, self._any(stopped())

@@ -1,7 +1,6 @@
 """Where and how the network runs: device, precision, memory format, and the way there and back."""
 
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import numpy as np
@@ -55,17 +54,6 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     """The context in which the network runs."""
     dtype = autocast_dtype(device, precision)
     return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
-
-
-@contextmanager
-def halved_threads() -> Iterator[None]:
-    """While two threads compute side by side: each of them has half as many of torch's own to work with."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(max(1, threads // 2))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def upload(array: np.ndarray, device: torch.device) -> Tensor:

@@ -26,10 +26,12 @@ from stesa_cli.masks import object_ids
 from stesa_cli.model.attention import Memory, MemoryFrame
 from stesa_cli.model.network import MULTIPLE, Network
 from stesa_cli.model.state import State
-from stesa_cli.runtime import find_device, halved_threads, place
+from stesa_cli.runtime import find_device, place
 from stesa_cli.video.reading import Frame
 
 Stage = TypeVar("Stage")
+FEW = 4
+"""Objects that take no longer to be followed in a frame than it takes to see it and to show them."""
 Prompts = Mapping[int, np.ndarray] | Callable[[Frame], np.ndarray | None]
 """The label maps (H, W) uint8 that the user gives: by the number of their frame, or asked for frame by frame."""
 
@@ -91,15 +93,20 @@ class Segmenter:
             if one.labels is not None and not self.ids and self.config.finetune and not self._finetuned:
                 self.finetune(one.frame.image, one.labels, on_finetune)
             if one.prompted or self.ids:
-                with halved_threads():
-                    yield from self._overlapping(one, every)
+                threads = torch.get_num_threads()
+                try:
+                    yield from self._overlapping(one, every, threads)
+                finally:
+                    torch.set_num_threads(threads)
                 return
             nothing, crop = np.zeros(one.frame.image.shape[:2], np.uint8), whole(one.frame.image.shape)
             yield FrameResult(one.frame.index, one.frame.time, one.frame.image, (), nothing, ~nothing, crop, ())
 
-    def _overlapping(self, first: Given, others: Iterator[Given]) -> Iterator[FrameResult]:
+    def _overlapping(self, first: Given, others: Iterator[Given], threads: int) -> Iterator[FrameResult]:
         """The results of frames. While the objects are followed in one, a thread shows the one before and sees the one
-        after it; what they come to is the same as in single steps."""
+        after it; what they come to is the same as in single steps. Each has half of torch's ``threads``, but to follow
+        many objects takes long, and has all of them."""
+        half = max(1, threads // 2)
         error: Exception | None = None
         one: Given | None = first
         tracked: Tracked | None = None
@@ -111,7 +118,8 @@ class Segmenter:
                 following = next(others, None)
             except Exception as raised:  # told when all that comes before it is done
                 error = raised
-            beside = self._worker.submit(self._beside, tracked, seen, following)
+            beside = self._worker.submit(self._beside, tracked, seen, following, half)
+            torch.set_num_threads(threads if len(self.ids) > FEW else half)  # of this thread alone
             followed = self._follow(seen)
             done, seen = beside.result()
             if done:
@@ -124,9 +132,10 @@ class Segmenter:
             raise error
 
     def _beside(
-        self, tracked: Tracked | None, seen: Seen, following: Given | None
+        self, tracked: Tracked | None, seen: Seen, following: Given | None, threads: int
     ) -> tuple[tuple[FrameResult, Track] | None, Seen | None]:
         """Show a frame where there is one, and see the one after that which is ``seen``."""
+        torch.set_num_threads(threads)
         done = self._shown(tracked) if tracked else None
         box = done[1].box if done else self._track.box
         return done, None if following is None else self._see(following, seen.grey, seen.crop, union([box, seen.box]))

@@ -4,7 +4,6 @@ from copy import deepcopy
 from typing import Any, cast
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from stesa_cli.model.efficientnet_lite import Convolution
@@ -42,14 +41,12 @@ class Packed(nn.Module):
 
     def __init__(self, convolution: nn.Conv2d, dtype: torch.dtype) -> None:
         super().__init__()
-        weight, padding = convolution.weight.detach(), list(cast(tuple[int, ...], convolution.padding))
-        clipped = False
+        weight, clipped = convolution.weight, False
         if isinstance(convolution, Convolution):
-            clipped = convolution.clipped
-            if convolution.uneven:  # a row and a column of zeros make it even
-                weight, padding = F.pad(weight, (1, 0, 1, 0)), [side // 2 for side in convolution.kernel_size]
-        self._weight = weight.to(dtype)
+            weight, clipped = convolution.kernel, convolution.clipped
+        self._weight = weight.detach().to(dtype)
         self._bias = None if convolution.bias is None else convolution.bias.detach().to(dtype)
+        padding = list(cast(tuple[int, ...], convolution.padding))
         self._layout = padding, list(convolution.stride), list(convolution.dilation), convolution.groups
         self._then: tuple[str, list[float], str] = ("hardtanh", [0.0, 6.0], "") if clipped else ("none", [], "")
         self._packed: dict[torch.Size, Tensor] = {}

@@ -26,16 +26,19 @@ class Encoder(nn.Module):
 
     def __init__(self, name: str, imagenet: bool = False, fold: bool = False, fine: bool = False) -> None:
         super().__init__()
-        if name in SCALES and fold and not imagenet:
-            self.backbone: Any = EfficientNetLite(name, fine)
-            self.channels: tuple[int, ...] = self.backbone.channels
-        else:
-            self.backbone = _of_timm(name, fine)
-            self.channels = tuple(self.backbone.feature_info.channels())
+        ours = name in SCALES and fold
+        if imagenet or not ours:
+            self.backbone: Any = _of_timm(name, fine)
+            self.channels: tuple[int, ...] = tuple(self.backbone.feature_info.channels())
             if imagenet:
                 self.backbone.load_state_dict(_imagenet_weights(name, set(self.backbone.state_dict())))
             if fold:
                 fold_batch_norm(self.backbone)
+        if ours:
+            weights = self.backbone.state_dict() if imagenet else {}
+            self.backbone = EfficientNetLite(name, fine)
+            self.channels = self.backbone.channels
+            self.backbone.load_state_dict(weights, strict=imagenet)
         for statistic in ("mean", "std"):
             value = torch.tensor(self.backbone.default_cfg[statistic]).view(1, 3, 1, 1)
             self.register_buffer(statistic, value, persistent=False)

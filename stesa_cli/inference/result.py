@@ -49,7 +49,7 @@ def show(config: InferenceConfig, tracked: Tracked) -> FrameResult:
     if config.refine:
         parts = guided_upsampling(small[0], seen.colours, seen.pixels)
     else:
-        parts = [Part(0, *every, resized(small, size)[0])]
+        parts = [Part(0, *every, resized(small, size)[0])] if small.shape[1] else []
     if seen.given.labels is not None:
         full = assembled(parts, small.new_zeros(1, len(ids), *size)[0])
         parts = [Part(0, *every, overruled(full[None], seen.crop.of(seen.given.labels), ids, seen.given.prompted)[0])]

@@ -43,6 +43,16 @@ def test_results_have_the_size_of_the_frame(segmenter):
         assert np.abs(result.confidence - 255 * best.values.numpy()).max() <= 0.51
 
 
+@pytest.mark.parametrize("switch", ["crop", "suppress_distractors", "refine", "finetune"])
+def test_each_step_may_be_switched_off(device, switch):
+    segmenter = segmenter_of(device, **{switch: False})
+    assert (segmenter.step(IMAGE, LABELS).labels == LABELS).all()
+    entered = np.zeros_like(LABELS)
+    entered[60:80, 20:60] = 9
+    assert (segmenter.step(IMAGE, entered).labels[60:80, 20:60] == 9).all()
+    assert sums_to_one(segmenter.step(IMAGE).probabilities) and segmenter.ids == (3, 7, 9)
+
+
 def test_memory_does_not_grow(segmenter):
     segmenter.start(IMAGE, LABELS)
     sizes = []

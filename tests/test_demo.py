@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pytest
 from safetensors import safe_open
 
 from stesa_cli.masks import read_mask
@@ -14,7 +15,8 @@ from stesa_cli.metrics.summary import score_sequence
 ASSETS = Path(__file__).parents[1] / "assets"
 
 
-def test_the_shipped_weights_segment_the_demo(tmp_path):
+@pytest.mark.parametrize("options", [[], ["--weights", "next", "--no-finetune"]], ids=["default", "next"])
+def test_the_shipped_weights_segment_the_demo(tmp_path, options):
     command = [
         "segment",
         str(ASSETS / "demo.mp4"),
@@ -22,6 +24,7 @@ def test_the_shipped_weights_segment_the_demo(tmp_path):
         str(ASSETS / "demo.png"),
         "--output",
         str(tmp_path / "out"),
+        *options,
     ]
     result = subprocess.run([sys.executable, "-m", "stesa_cli", *command], capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr

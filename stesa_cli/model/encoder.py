@@ -26,19 +26,14 @@ class Encoder(nn.Module):
 
     def __init__(self, name: str, imagenet: bool = False, fold: bool = False, fine: bool = False) -> None:
         super().__init__()
-        ours = name in SCALES and fold
-        if imagenet or not ours:
-            self.backbone: Any = _of_timm(name, fine)
-            self.channels: tuple[int, ...] = tuple(self.backbone.feature_info.channels())
+        if name in SCALES and fold:
+            self.backbone: Any = EfficientNetLite(name, fine)
+            self.channels: tuple[int, ...] = self.backbone.channels
             if imagenet:
-                self.backbone.load_state_dict(_imagenet_weights(name, set(self.backbone.state_dict())))
-            if fold:
-                fold_batch_norm(self.backbone)
-        if ours:
-            weights = self.backbone.state_dict() if imagenet else {}
-            self.backbone = EfficientNetLite(name, fine)
-            self.channels = self.backbone.channels
-            self.backbone.load_state_dict(weights, strict=imagenet)
+                self.backbone.load_state_dict(_of_timm(name, fine, imagenet, fold).state_dict())
+        else:
+            self.backbone = _of_timm(name, fine, imagenet, fold)
+            self.channels = tuple(self.backbone.feature_info.channels())
         for statistic in ("mean", "std"):
             value = torch.tensor(self.backbone.default_cfg[statistic]).view(1, 3, 1, 1)
             self.register_buffer(statistic, value, persistent=False)
@@ -47,7 +42,7 @@ class Encoder(nn.Module):
         return self.backbone((images - self.mean) / self.std)
 
 
-def _of_timm(name: str, fine: bool) -> Any:
+def _of_timm(name: str, fine: bool, imagenet: bool, fold: bool) -> Any:
     import timm  # with torchvision, it takes longer to load than torch
 
     try:
@@ -56,7 +51,12 @@ def _of_timm(name: str, fine: bool) -> Any:
         levels = tuple(strides.index(stride) for stride in ((2, *STRIDES) if fine else STRIDES))
     except (RuntimeError, ValueError, AttributeError) as error:
         raise ConfigError(f"timm has no encoder {name!r} with strides {STRIDES}", "encoder") from error
-    return timm.create_model(name, features_only=True, out_indices=levels)
+    backbone = timm.create_model(name, features_only=True, out_indices=levels)
+    if imagenet:
+        backbone.load_state_dict(_imagenet_weights(name, set(backbone.state_dict())))
+    if fold:
+        fold_batch_norm(backbone)
+    return backbone
 
 
 def _imagenet_weights(name: str, wanted: set[str]) -> dict[str, Tensor]:

@@ -22,6 +22,8 @@ from stesa_cli.data.transforms import augment, augmentation
 from stesa_cli.errors import InputError
 from stesa_cli.masks import VOID, object_ids
 
+LEFT = 0.15
+"""What share of an object a rough prompt shows at least."""
 MIN_AREA = 100  # pixels an object must have in the frame of a clip that shows it first
 TRIES = 1000
 APART = 0.04
@@ -51,6 +53,8 @@ class ClipConfig(Config):
     """Share of frames after which the propagated mask lacks parts of an object, or has too much."""
     lost: float = Field(0.75, ge=0, le=1)
     """Share of the flaws that are lost parts."""
+    rough: float = Field(0, ge=0, le=1)
+    """Share of clips in which the prompts of the first frame have such flaws, as rough masks do."""
     cover: float = Field(0, ge=0, le=1)
     """Share of clips in which parts of an object are covered at first and come into view later."""
     intruder: float = Field(0, ge=0, le=1)
@@ -146,11 +150,12 @@ class ClipDataset(Dataset[Clip]):
         labels = torch.from_numpy(order)[ids.long()]
         teacher_forcing = torch.from_numpy(random.random(config.length) < config.teacher_forcing)
         flaws = torch.full([config.length, *(side // STRIDE for side in config.size)], VOID, dtype=torch.uint8)
-        for t in range(1, config.length):
-            if random.random() < config.flaws and t not in prompted:
-                entered = [i for i, entry in enumerate(prompted.tolist(), 1) if entry < t]
+        for t in range(config.length):
+            if random.random() < (config.flaws if t else config.rough) and (t == 0 or t not in prompted):
+                entered = [i for i, entry in enumerate(prompted.tolist(), 1) if entry < max(t, 1)]
                 drawn = draw_flaws(frames[t].permute(1, 2, 0).numpy(), labels[t].numpy(), entered, config.lost, random)
-                flaws[t] = torch.from_numpy(drawn)
+                if t or _leaves_some(drawn, labels[0].numpy(), entered):
+                    flaws[t] = torch.from_numpy(drawn)
         return Clip(frames.contiguous(), labels, prompted, teacher_forcing, flaws, clip_flow(frames))
 
     def _layer(self, random: np.random.Generator) -> Layer:
@@ -233,6 +238,12 @@ def _turned(layer: Layer, random: np.random.Generator) -> Layer:
 def _cut(layer: Layer, chosen: int) -> Layer:
     """With the mask, 0 or 1, of one object instead of labels."""
     return [(image, (labels == chosen).astype(np.uint8)) for image, labels in layer]
+
+
+def _leaves_some(flaws: np.ndarray, labels: np.ndarray, ids: list[int]) -> bool:
+    """Whether the flaws (h, w) leave each object of a label map (H, W) as much as LEFT of it."""
+    small = cv2.resize(labels, flaws.shape[::-1], interpolation=cv2.INTER_NEAREST)
+    return all(((small == i) & (flaws == VOID)).sum() > LEFT * (small == i).sum() for i in ids)
 
 
 def _entries(labels: Iterable[np.ndarray]) -> dict[int, int]:

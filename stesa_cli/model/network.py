@@ -187,8 +187,8 @@ class Network(nn.Module):
         ``prompted`` (B, O) int64: the frame in which an object enters with its mask, before which it has no pixels, T
         for padding; ``teacher_forcing`` (B, T) bool: where the true masks are propagated; ``flow`` (B, T - 1, 3, h, w):
         of each frame after the first to the one before (``data.flow``), None for a network without it; ``flaws``
-        (B, T, O + 1, h, w) in [0, 1]: where the background or an object takes the place of what is propagated.
-        Every clip has an object in frame 0.
+        (B, T, O + 1, h, w) in [0, 1]: where the background or an object takes the place of what is prompted in
+        frame 0, or propagated. Every clip has an object in frame 0.
         Returns the predictions of the frames after the first, each of the objects that entered before it."""
         return unroll(self, frames, masks, prompted, teacher_forcing, flow, flaws)
 

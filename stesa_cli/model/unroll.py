@@ -39,7 +39,8 @@ def unroll(
     truth = reduce(masks.flatten(0, 1), 2, "area").unflatten(0, masks.shape[:2])
     # how many objects a clip gets in each frame, at most
     most = (prompted[..., None] == torch.arange(masks.shape[1], device=prompted.device)).sum(1).amax(0).tolist()
-    groups, predictions = [_enter(network, first, truth[:, 0], prompted == 0, most[0])], []
+    shown = truth[:, 0] if flaws is None else _flawed(truth[:, 0], flaws[:, 0])[0]
+    groups, predictions = [_enter(network, first, shown, prompted == 0, most[0])], []
     for t, features in enumerate(others, 1):
         to_last = None if flow is None else flow[:, t - 1]
         decoded = [network.decode(features, group.state, to_last) for group in groups]
@@ -53,9 +54,7 @@ def unroll(
         propagated = propagated * (1 - (truth[:, t] * fixed).sum(1, keepdim=True))
         propagated = torch.where(fixed, truth[:, t], propagated)
         if flaws is not None:
-            flaw = F.interpolate(flaws[:, t], propagated.shape[2:], mode="bilinear")
-            sound = 1 - flaw.sum(1, keepdim=True)
-            propagated = propagated * sound + flaw[:, 1:]
+            propagated, sound = _flawed(propagated, flaws[:, t])
             # what the states know there would give it away
             decoded = [(found, state.faded(sound)) for found, state in decoded]
         present = propagated.sum(1, keepdim=True)
@@ -65,6 +64,13 @@ def unroll(
         if most[t]:
             groups.append(_enter(network, features, propagated, prompted == t, most[t]))
     return predictions
+
+
+def _flawed(masks: Tensor, flaws: Tensor) -> tuple[Tensor, Tensor]:
+    """Masks (B, O, H, W) with flaws (B, O + 1, h, w) in their place, and where there are none, (B, 1, H, W)."""
+    flaw = F.interpolate(flaws, masks.shape[2:], mode="bilinear")
+    sound = 1 - flaw.sum(1, keepdim=True)
+    return masks * sound + flaw[:, 1:], sound
 
 
 def _enter(network: "Network", features: Features, masks: Tensor, prompted: Tensor, most: int) -> _Group:

@@ -177,7 +177,7 @@ class Trainer:
         stage, within, _ = self.config.at(step)
         ids = list(range(1, batch.prompted.shape[1] + 1))
         masks = one_hot(batch.labels, ids)
-        flaws = one_hot(batch.flaws, [0, *ids]) if stage.clip.flaws else None
+        flaws = one_hot(batch.flaws, [0, *ids]) if stage.clip.flaws or stage.clip.rough else None
         frames = batch.frames.float() / 255
         predictions = model(frames, masks, batch.prompted, batch.teacher_forcing, batch.flow, flaws)
         fraction = stage.bootstrap if within >= stage.bootstrap_after else 1.0

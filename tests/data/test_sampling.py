@@ -102,6 +102,18 @@ def test_flaws_follow_predictions_only(every):
     assert torch.equal(collate(clips[:2]).flaws[1], clips[1].flaws)
 
 
+def test_rough_prompts_show_some_of_every_object(every):
+    flawed = 0
+    for number in range(100, 140):
+        clip = changed(every, rough=1.0)[number]
+        assert (clip.flaws[1:] == VOID).all()
+        labels, sound = clip.labels[0, ::4, ::4], clip.flaws[0] == VOID
+        for i in (i for i, entry in enumerate(clip.prompted.tolist(), 1) if not entry):
+            assert ((labels == i) & sound).any()
+        flawed += (~sound).any().item()
+    assert flawed > 20
+
+
 def test_clips_may_be_sharpened(every):
     def edges(clip: Clip) -> float:
         return clip.frames.float().diff(dim=-1).abs().mean().item()

@@ -161,6 +161,8 @@ def test_flaws_are_handed_on_but_not_predicted(config):
     flaws[:, 1, 2, :8] = 1  # the upper half becomes the second object
     one, two = network(frames, masks, given, fed, None, flaws)
     assert torch.equal(one.logits, plain[0].logits) and not torch.allclose(two.logits, plain[1].logits, atol=1e-3)
+    rough = network(frames, masks, given, fed, None, flaws.roll(-1, 1))  # a prompt that is flawed
+    assert not torch.allclose(rough[0].logits, plain[0].logits, atol=1e-3)
 
 
 def test_memory_keeps_the_first_the_newest_and_every_nth():

@@ -83,7 +83,8 @@ class ClipConfig(Config):
 
 
 class ClipDataset(Dataset[Clip]):
-    """Clips drawn from weighted sources of sequences; a sequence of one frame is set in motion.
+    """Clips drawn from weighted sources of sequences; a single frame is set in motion, a sequence shorter than a clip
+    goes there and back.
 
     When a file cannot be read, the clip is drawn again, and ``Clip.unreadable`` names the file."""
 
@@ -147,16 +148,20 @@ class ClipDataset(Dataset[Clip]):
         order = np.zeros(256, np.uint8)
         order[VOID] = VOID
         order[chosen] = np.arange(1, len(chosen) + 1)
-        labels = torch.from_numpy(order)[ids.long()]
+        labels, images = order[ids.numpy()], frames.permute(0, 2, 3, 1).numpy()
         teacher_forcing = torch.from_numpy(random.random(config.length) < config.teacher_forcing)
-        flaws = torch.full([config.length, *(side // STRIDE for side in config.size)], VOID, dtype=torch.uint8)
-        for t in range(config.length):
-            if random.random() < (config.flaws if t else config.rough) and (t == 0 or t not in prompted):
-                entered = [i for i, entry in enumerate(prompted.tolist(), 1) if entry < max(t, 1)]
-                drawn = draw_flaws(frames[t].permute(1, 2, 0).numpy(), labels[t].numpy(), entered, config.lost, random)
-                if t or _leaves_some(drawn, labels[0].numpy(), entered):
-                    flaws[t] = torch.from_numpy(drawn)
-        return Clip(frames.contiguous(), labels, prompted, teacher_forcing, flaws, clip_flow(frames))
+        flaws = np.full((config.length, *(side // STRIDE for side in config.size)), VOID, np.uint8)
+        if random.random() < config.rough:
+            first = [i for i, entry in enumerate(prompted.tolist(), 1) if entry == 0]
+            rough = draw_flaws(images[0], labels[0], first, config.lost, random)
+            if _leaves_some(rough, labels[0], first):
+                flaws[0] = rough
+        for t in range(1, config.length):
+            if t not in prompted and random.random() < config.flaws:
+                entered = [i for i, entry in enumerate(prompted.tolist(), 1) if entry < t]
+                flaws[t] = draw_flaws(images[t], labels[t], entered, config.lost, random)
+        tensors = torch.from_numpy(labels), prompted, teacher_forcing, torch.from_numpy(flaws)
+        return Clip(frames.contiguous(), *tensors, clip_flow(frames))
 
     def _layer(self, random: np.random.Generator) -> Layer:
         config = self.config
@@ -164,11 +169,13 @@ class ClipDataset(Dataset[Clip]):
         sequence = source[random.integers(len(source))]
         annotated = [i for i, path in enumerate(sequence.annotations) if path is not None]
         length = config.length
-        if len(annotated) < length:
+        if len(annotated) == 1:
             index = annotated[random.integers(len(annotated))]
             still = [(sequence.image(index), sequence.labels(index))] * length
             layer = moved(still, random, elastic=True, blur=random.random() < config.motion_blur)
             return relit(layer, random) if random.random() < config.light else layer
+        while len(annotated) < length:  # there and back
+            annotated += annotated[-2::-1]
         gap = int(random.integers(1, min(config.max_gap, (len(annotated) - 1) // (length - 1)) + 1))
         start = random.integers(len(annotated) - gap * (length - 1))
         picked = annotated[start : start + gap * (length - 1) + 1 : gap]

@@ -15,7 +15,7 @@ from stesa_cli.metrics.region import region_similarity
 from stesa_cli.model.network import Network
 
 SIZE = 256
-FRAMES = 40
+FRAMES = 100
 
 
 def can_validate(sequence: VideoSequence) -> bool:

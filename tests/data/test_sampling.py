@@ -78,6 +78,14 @@ def test_objects_may_enter_and_leave_within_a_clip(tmp_path):
         assert len(last) == 2 and int(clip.prompted.argmax()) + 1 in last
 
 
+def test_a_sequence_shorter_than_a_clip_goes_there_and_back(tmp_path):
+    youtube_vos(tmp_path, "train", {"v": [squares(t, 1, 2) for t in range(4)]}, {"v": {1: "dog", 2: "cat"}})
+    config = CLIP.model_copy(update={"length": 7, "paste": 0.0})
+    clip = ClipDataset([(1.0, youtube_layout.sequences(tmp_path))], config, 0, 1)[0]
+    assert torch.equal(clip.frames, clip.frames.flip(0)) and torch.equal(clip.labels, clip.labels.flip(0))
+    assert not torch.equal(clip.labels[0], clip.labels[3])
+
+
 def changed(every: Any, **settings: Any) -> ClipDataset:
     return ClipDataset(every, CLIP.model_copy(update=settings), 0, 140)
 

@@ -170,8 +170,7 @@ class ClipDataset(Dataset[Clip]):
         annotated = [i for i, path in enumerate(sequence.annotations) if path is not None]
         length = config.length
         if len(annotated) == 1:
-            index = annotated[random.integers(len(annotated))]
-            still = [(sequence.image(index), sequence.labels(index))] * length
+            still = [(sequence.image(annotated[0]), sequence.labels(annotated[0]))] * length
             layer = moved(still, random, elastic=True, blur=random.random() < config.motion_blur)
             return relit(layer, random) if random.random() < config.light else layer
         while len(annotated) < length:  # there and back
